@@ -1,0 +1,79 @@
+"""The interface of a coarse reconstructor: tracked landmarks (and frames) in, one coarse mesh per frame out.
+
+It is frozen, and the same object serves inference, dataset preparation and training.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..face_models import FaceModel
+from ..tracking import TrackedFace
+
+
+@dataclass
+class CoarseSequence:
+    """One person's coarse 3D face, frame by frame.
+
+    Vertices are metres in the canonical head frame. The camera of a frame is weak perspective (Eq. 12): a head point x
+    lands at pixel  scale · Pr · rotation · x + translation,  Pr = [[1, 0, 0], [0, -1, 0]] (y of the image points down).
+    Rows of frames that are not valid hold the neutral face, the identity rotation, scale 1 and translation 0.
+
+    Attributes:
+        shape: (S,) identity coefficients, one for the person.
+        expression: (T, E).
+        vertices: (T, V, 3), S_j.
+        neutral_vertices: (V, 3), S̄: this person at rest.
+        rotation: (T, 3, 3), head frame to camera frame (x right, y up, z towards the viewer).
+        scale: (T,), pixels per metre.
+        translation: (T, 2), pixels.
+        valid: (T,) bool.
+        residual: (T,), root mean square distance of fitted to tracked landmarks in the image plane, as a fraction of
+            the distance between the outer eye corners; NaN where not valid.
+        pose: (T, P) articulation (jaw, neck, eyes) where the face model has joints, else None.
+        texture: (A,) albedo coefficients and lighting: (T, 27), where the reconstructor estimates them, else None.
+    """
+
+    shape: Tensor
+    expression: Tensor
+    vertices: Tensor
+    neutral_vertices: Tensor
+    rotation: Tensor
+    scale: Tensor
+    translation: Tensor
+    valid: Tensor
+    residual: Tensor
+    pose: Tensor | None = None
+    texture: Tensor | None = None
+    lighting: Tensor | None = None
+
+    @property
+    def confidence(self) -> Tensor:
+        """(T,) in [0, 1]: exp(-residual / 0.05), 0 where not valid. A well tracked face is above 0.6."""
+        return torch.where(self.valid, torch.exp(-self.residual.nan_to_num() / 0.05), 0.0)
+
+
+class CoarseReconstructor(Protocol):
+    """A frozen per-frame reconstructor.
+
+    Attributes:
+        name: what `--coarse` calls it.
+        face_model: the model whose vertices it gives.
+        needs_frames: whether it wants the pictures too (DECA) or only the landmarks.
+    """
+
+    name: str
+    face_model: FaceModel
+    needs_frames: bool
+
+    def __call__(self, face: TrackedFace, neutral_landmarks: Tensor | None = None) -> CoarseSequence:
+        """Reconstructs one person.
+
+        Args:
+            face: the person's landmarks; frames that are not valid stay in the timeline as invalid rows.
+            neutral_landmarks: (478, 3) landmarks of a picture of the same person at rest, from which the neutral face
+                is then taken instead of from the clip.
+        """
+        ...

@@ -1,0 +1,16 @@
+"""Rotations, cameras, normals, rigid alignment and mesh files, in torch."""
+
+from .alignment import similarity_alignment
+from .cameras import weak_perspective
+from .normals import triangle_normals, vertex_normals
+from .rotations import axis_angle_to_matrix, matrix_to_axis_angle, matrix_to_openface_angles
+
+__all__ = [
+    "axis_angle_to_matrix",
+    "matrix_to_axis_angle",
+    "matrix_to_openface_angles",
+    "similarity_alignment",
+    "triangle_normals",
+    "vertex_normals",
+    "weak_perspective",
+]
