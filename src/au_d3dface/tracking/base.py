@@ -11,7 +11,7 @@ import numpy as np
 
 NUM_FACE_LANDMARKS = 468
 NUM_LANDMARKS = 478
-"""468 points of the face, then 5 of each iris, centre first: 468-472 of the subject's right eye, 473-477 of the left."""
+"""468 points of the face, then 5 an iris, centre first: 468-472 of the subject's right eye, 473-477 of the left."""
 
 
 class LandmarkTracker(Protocol):
