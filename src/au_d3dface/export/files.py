@@ -1,0 +1,137 @@
+"""Writing files so that nothing is ever half-written: a temporary name beside the target, then one rename."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+from ..errors import OutputError
+
+TEMPORARY_PREFIX = ".au-d3dface-"
+
+
+@contextmanager
+def output_errors(path: str | PathLike[str]) -> Iterator[None]:
+    """Turns the operating system's errors while writing `path` into an OutputError, one sentence for people."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "the disk is full; free some space or choose another folder"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            reason = "it is not writable; choose another folder or change its permissions"
+        elif error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            reason = "something of another kind has its name or the name of a folder above it; choose another path"
+        elif error.errno == errno.ENAMETOOLONG:
+            reason = "its name is too long; choose a shorter one"
+        else:
+            reason = f"the system says: {error.strerror or error}"
+        raise OutputError(f"cannot write {os.fspath(path)}: {reason}") from error
+
+
+@contextmanager
+def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path beside `path` to write to, and renames it to `path` when the block ends well.
+
+    The temporary path has the same suffix. When the block fails or is interrupted it is removed and an earlier `path`
+    stays whole.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    with output_errors(path):
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())  # mkstemp's files are the owner's alone
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def staging_folder(directory: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder inside `directory`, removed at the end whatever happens.
+
+    `directory` is made where it is missing and, if the block fails, removed again with the parents made for it.
+
+    Raises:
+        OutputError: the folder cannot be made or written.
+    """
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    with output_errors(directory):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=directory))
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+        except BaseException:
+            for folder in made:
+                try:
+                    folder.rmdir()  # only if nothing else has come to lie in it
+                except OSError:
+                    break
+            raise
+
+
+def move_into(staging: Path, directory: Path) -> list[Path]:
+    """Renames every file of `staging` to the same place under `directory`, replacing what has its name.
+
+    A folder of meshes is replaced as a whole, so that no frame of an earlier, longer run is left among the new ones.
+
+    Returns:
+        The new paths, in order.
+    """
+    moved = []
+    for entry in sorted(staging.iterdir()):
+        target = directory / entry.name
+        if entry.is_dir() and entry.name.startswith("face_") and target.is_dir():
+            moved += move_into(entry, target)
+            continue
+        if target.is_dir() and not target.is_symlink():
+            if not entry.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+            os.rename(target, staging / f"{TEMPORARY_PREFIX}{entry.name}")  # removed with the staging folder
+            os.rename(entry, target)
+        else:
+            os.replace(entry, target)
+        moved.append(target)
+    return moved
+
+
+def check_output_directory(directory: str | PathLike[str]) -> Path:
+    """Makes sure that outputs can be written into `directory`, before the long work starts. Leaves nothing behind.
+
+    Raises:
+        OutputError: the path is a file, lies below a file, or cannot be written.
+    """
+    directory = Path(directory)
+    if directory.exists() and not directory.is_dir():
+        raise OutputError(f"cannot write into {directory}: it is a file; give --output the path of a folder")
+    missing = not directory.exists()
+    with staging_folder(directory) as staging:
+        (staging / "check").write_bytes(b"1")
+    if missing:
+        _remove_empty(directory)
+    return directory
+
+
+def _remove_empty(directory: Path) -> None:
+    with output_errors(directory):
+        directory.rmdir()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
