@@ -58,8 +58,11 @@ class TrackedFace:
 
     @property
     def prominence(self) -> float:
-        """Area summed over valid frames: the largest face of a video is the one with the greatest prominence."""
-        return self.mean_area * float(self.valid.sum())
+        """Size (the root of the area) summed over valid frames: the largest face of a video has the greatest.
+
+        Not the area: a print on a shirt that is large for a while should not outdo the person who is there throughout.
+        """
+        return self.mean_area**0.5 * float(self.valid.sum())
 
 
 @dataclass
