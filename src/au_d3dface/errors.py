@@ -4,6 +4,8 @@ The command line prints the sentence and exits with `exit_status`; Python users 
 0 is success, 1 an unexpected error, 2 a usage error (as argparse), 130 an interrupt (as shells count it).
 """
 
+from collections.abc import Sequence
+
 
 class AUD3DFaceError(Exception):
     """Base of every error whose message is written for people: names the file, what is wrong and what to do."""
@@ -18,9 +20,19 @@ class UsageError(AUD3DFaceError):
 
 
 class NoFaceError(AUD3DFaceError):
-    """The input was read, and no face was found in any frame. Exit status 3."""
+    """The input was read, and no face was found in any frame. Exit status 3.
+
+    Attributes:
+        timestamps: seconds of every frame that was looked at, where the error is about a whole video.
+        warnings: what else there is to say of the input.
+    """
 
     exit_status = 3
+
+    def __init__(self, message: str, timestamps: Sequence[float] | None = None, warnings: Sequence[str] = ()):
+        super().__init__(message)
+        self.timestamps = timestamps
+        self.warnings = warnings
 
 
 class InputError(AUD3DFaceError):

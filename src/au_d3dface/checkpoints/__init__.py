@@ -1,0 +1,113 @@
+"""Loading a checkpoint by name: the bundled one, a folder, or a Hub id."""
+
+import json
+import logging
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+
+BUNDLED = Path(__file__).parent / "default"
+"""Folder of the checkpoint that ships in the package."""
+
+
+def resolve_device(device: str | torch.device | None) -> torch.device:
+    """`None` and `"auto"`: the first CUDA device where there is one, else the CPU.
+
+    Raises:
+        UsageError: no such device, here or anywhere.
+    """
+    if device is None or device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(1, device=resolved)
+    except (RuntimeError, AssertionError) as error:  # torch's words for an unknown, and for an absent, device
+        raise UsageError(f"the device {str(device)!r} is not available here; use cpu, cuda, or auto") from error
+    return resolved
+
+
+def load_checkpoint(
+    name: str | PathLike[str] | None = None, device: str | torch.device | None = None
+) -> "AUD3DFaceForReconstruction":
+    """The model in evaluation mode, on its device.
+
+    Args:
+        name: None for the bundled checkpoint, a folder, or the id of a model on the Hugging Face Hub.
+        device: as `resolve_device`.
+
+    Raises:
+        CheckpointError: the folder or id does not exist, holds a model of another type, or is damaged or incomplete.
+        UsageError: the device is not available.
+    """
+    from safetensors import SafetensorError
+
+    from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+
+    resolved = resolve_device(device)
+    source = BUNDLED if name is None else name
+    folder = Path(source).expanduser()
+    if folder.exists() or _looks_like_a_path(str(source)):
+        _check_folder(folder)
+        source = folder
+    try:
+        with _quiet_transformers():
+            model, report = AUD3DFaceForReconstruction.from_pretrained(source, output_loading_info=True)
+    except (SafetensorError, EOFError) as error:
+        raise CheckpointError(
+            f"the checkpoint {source} is damaged ({error}): its safetensors file cannot be read; fetch it again"
+        ) from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"the checkpoint {source} cannot be loaded: {reason}") from error
+    wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
+    if wrong:
+        raise CheckpointError(
+            f"the checkpoint {source} is incomplete: {len(wrong)} tensors are missing or have another shape, "
+            f"the first is {wrong[0]}; fetch it again"
+        )
+    return model.eval().to(resolved)
+
+
+def _looks_like_a_path(name: str) -> bool:
+    """A Hub id has at most one slash and never starts with a dot, a tilde or a slash."""
+    return name.startswith((".", "~", "/")) or name.count("/") > 1 or "\\" in name
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises CheckpointError unless the folder holds an au_d3dface checkpoint."""
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise CheckpointError(
+            f"the model folder {folder} {what}; give a folder that holds config.json and model.safetensors"
+        )
+    config = folder / "config.json"
+    if not config.is_file():
+        raise CheckpointError(f"the model folder {folder} holds no config.json, so it is not a checkpoint")
+    try:
+        model_type = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{config} is damaged: it is not a JSON object; fetch the checkpoint again") from error
+    if model_type != "au_d3dface":
+        raise CheckpointError(f"the model folder {folder} holds a model of type {model_type!r}, not 'au_d3dface'")
+    if not any(folder.glob("model*.safetensors")):
+        raise CheckpointError(f"the model folder {folder} holds no model.safetensors")
+
+
+@contextmanager
+def _quiet_transformers():
+    """Keeps transformers' loading reports off the screen: what is wrong is raised as one sentence instead."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,188 @@
+"""The command line: au-d3dface reconstruct.
+
+Exit statuses: 0 success, 1 an unexpected error, 2 a usage error, 3 no face found, 4 the input cannot be read, 5 the
+output cannot be written, 6 a checkpoint or face model is missing or damaged, 7 something outside the package is
+missing, 130 interrupted.
+"""
+
+import argparse
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .errors import AUD3DFaceError, NoFaceError
+
+# Nothing heavy is imported up here: `au-d3dface --help` and a mistyped option answer at once.
+
+SAMPLE = "sample"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status; a user's mistake ends in one sentence, never in a traceback."""
+    options = _parser().parse_args(arguments)
+    # Someone who stops the program politely (a scheduler, `kill`) gets the same tidying up as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return options.run(options)
+    except AUD3DFaceError as error:
+        print(f"au-d3dface: error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("au-d3dface: interrupted; nothing was left half-written", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="au-d3dface",
+        description="From ordinary video of a face to a moving 3D face explained by facial action units.",
+        epilog=f"Exit statuses: {__doc__.split('Exit statuses: ')[1].strip()}",
+    )
+    parser.add_argument("--version", action="version", version=f"au-d3dface {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_reconstruct(commands)
+    return parser
+
+
+def _add_reconstruct(commands) -> None:
+    command = commands.add_parser(
+        "reconstruct",
+        help="a video in; meshes, action units, an animated face and an overlay out",
+        description="Reads a video and writes action_units.csv, sequence.npz, face.glb, overlay.mp4, timeline.png and "
+        "summary.json into a folder.",
+    )
+    command.add_argument(
+        "video",
+        help=f"a video file, a folder of frames, an image, or '{SAMPLE}' for the clip that ships in the package",
+    )
+    command.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the results; made if missing")
+    command.add_argument(
+        "--faces", choices=("largest", "all"), default="largest", help="whom to reconstruct (default: %(default)s)"
+    )
+    command.add_argument(
+        "--formats", metavar="LIST", help="what to write, separated by commas (default: csv,npz,glb,overlay,timeline)"
+    )
+    command.add_argument("--model", metavar="NAME", help="a folder or Hub id (default: the bundled checkpoint)")
+    command.add_argument(
+        "--coarse", default="landmarks", metavar="NAME", help="coarse reconstructor (default: landmarks)"
+    )
+    command.add_argument("--face-model", metavar="NAME", help="3D face model (default: the checkpoint's own)")
+    command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
+    command.add_argument("--neutral", metavar="IMAGE", help="a picture of the person at rest (default: from the clip)")
+    command.add_argument("--au-labels", metavar="FILE", help="csv of known AU labels, which replace predictions")
+    command.add_argument(
+        "--face-landmarker", metavar="FILE", help="a face_landmarker.task file, for a MediaPipe without bundled models"
+    )
+    command.add_argument("--quiet", action="store_true", help="no progress bar and no list of what was written")
+    command.set_defaults(run=_reconstruct)
+
+
+def _reconstruct(options: argparse.Namespace) -> int:
+    from .export import check_output_directory, parse_formats
+
+    # What can be refused is refused before the first slow import.
+    formats = parse_formats(options.formats)
+    check_output_directory(options.output)
+    video = _input(options.video)
+    with _Progress(options.quiet) as progress:
+        progress.say("loading")
+        warnings.filterwarnings("ignore")  # of dependencies; ours are sentences in the summary
+        from .export import write_outputs
+        from .pipeline_au_d3dface import AUD3DFacePipeline
+
+        pipeline = AUD3DFacePipeline.from_pretrained(
+            options.model,
+            coarse=options.coarse,
+            face_model=options.face_model,
+            device=options.device,
+            face_landmarker=options.face_landmarker,
+        )
+        settings = {name: value for name, value in vars(options).items() if name not in ("run", "quiet")}
+        action_units = pipeline.model.config.action_units
+        try:
+            result = pipeline.reconstruct(
+                video, faces=options.faces, neutral=options.neutral, au_labels=options.au_labels, progress=progress
+            )
+        except NoFaceError as error:
+            if error.timestamps is not None:  # the frames were looked at: say of each that there was nobody
+                write_outputs([], options.output, ("csv",), None, error.timestamps, action_units)
+            raise
+        written = write_outputs(
+            result.sequences,
+            options.output,
+            formats,
+            {"settings": settings, "warnings": result.warnings, "seconds": result.seconds},
+            result.timestamps,
+            action_units,
+            progress=progress,
+            per_face=options.faces == "all",
+        )
+    if not options.quiet:
+        _tell(result, written)
+    for warning in result.warnings:
+        print(f"au-d3dface: warning: {warning}", file=sys.stderr)
+    return 0
+
+
+def _input(video: str) -> Path:
+    """The path of the input; `sample` is the packaged clip unless a file of that name lies here."""
+    if video == SAMPLE and not Path(SAMPLE).exists():
+        from .assets import sample_video
+
+        return sample_video()
+    return Path(video)
+
+
+def _tell(result, written: list[Path]) -> None:
+    frames = len(result.timestamps)
+    seconds = sum(result.seconds.values())
+    people = "1 face" if result.num_people == 1 else f"{result.num_people} faces"
+    print(
+        f"{frames} frames, {people}, {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} frames a second before export)"
+    )
+    for sequence in result.sequences:
+        found = [f"{event.action_unit}" for event in sequence.events()]
+        units = ", ".join(f"AU{number}" for number in sorted({int(number) for number in found})) or "none"
+        print(f"face {sequence.face_id}: seen in {int(sequence.valid.sum())} frames; action units seen: {units}")
+    for path in written:
+        print(f"  {path}")
+
+
+class _Progress:
+    """A progress bar on standard error, one a stage; none where that is not a terminal."""
+
+    def __init__(self, quiet: bool):
+        self.quiet = quiet
+        self.stage: str | None = None
+        self.bar = None
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._close()
+
+    def say(self, stage: str) -> None:
+        self(stage, 0, None)
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        if stage != self.stage:
+            from tqdm import tqdm
+
+            self._close()
+            self.stage = stage
+            # disable=None is tqdm's word for: only where standard error is a terminal.
+            self.bar = tqdm(desc=stage, total=total, disable=True if self.quiet else None, leave=False)
+        self.bar.total = total
+        self.bar.update(done - self.bar.n)
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

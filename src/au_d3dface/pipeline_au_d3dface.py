@@ -1,0 +1,329 @@
+"""The one way through the house: a video in, `FaceSequence`s out. Python, command line and demo all come through here.
+
+    video ──frames──▶ tracking ──landmarks──▶ coarse ──meshes──▶ network ──meshes, AUs──▶ FaceSequence
+
+Frames are streamed; what is kept of a frame is its landmarks.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import __version__
+from .checkpoints import BUNDLED, load_checkpoint
+from .coarse import CoarseReconstructor, CoarseSequence, load_coarse
+from .errors import CheckpointError, InputError, NoFaceError, UsageError
+from .face_models import load_face_model
+from .face_sequence import FaceSequence
+from .label_files import AULabels, read_au_labels
+from .modeling_au_d3dface import AUD3DFaceForReconstruction
+from .tracking import LandmarkTracker, TrackedFace, TrackedVideo, load_tracker, track_faces
+from .video import Frame, VideoReader, open_video, sample_frames, spread_samples
+from .video_processing_au_d3dface import AUD3DFaceVideoProcessor, crop_face
+
+Progress = Callable[[str, int, int | None], None]
+"""Called as progress(stage, done, total): stages are "tracking" (frames), "fitting" and "network" (people)."""
+
+
+@dataclass
+class Reconstruction:
+    """Everything that one run found.
+
+    Attributes:
+        sequences: the people asked for, the largest first.
+        timestamps: (T,) seconds of every frame of the input.
+        num_people: how many were found, asked for or not.
+        warnings: sentences for people.
+        seconds: wall time of each stage: decoding, tracking, fitting, network.
+    """
+
+    sequences: list[FaceSequence]
+    timestamps: np.ndarray
+    num_people: int
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class AUD3DFacePipeline:
+    """From a video to moving 3D faces with action units.
+
+    ```python
+    pipe = AUD3DFacePipeline.from_pretrained()      # the bundled checkpoint; or a folder, or a Hub id
+    sequence = pipe("interview.mp4")[0]             # the largest face; or every person with faces="all"
+    sequence.save("out/")
+    ```
+
+    Args:
+        model: the network, in evaluation mode.
+        coarse: the frozen per-frame reconstructor, over the model's own face model.
+        tracker: makes a landmark tracker; each video gets a new one.
+        checkpoint: what the model is called in the provenance.
+
+    Raises:
+        CheckpointError: model and coarse reconstructor disagree about the mesh.
+    """
+
+    def __init__(
+        self,
+        model: AUD3DFaceForReconstruction,
+        coarse: CoarseReconstructor,
+        tracker: Callable[[], LandmarkTracker] = load_tracker,
+        checkpoint: str = "unnamed",
+    ):
+        config, face_model = model.config, coarse.face_model
+        if (config.face_model, config.num_vertices) != (face_model.name, face_model.num_vertices):
+            raise CheckpointError(
+                f"the checkpoint {checkpoint} was trained on the face model {config.face_model!r} with "
+                f"{config.num_vertices} vertices; it cannot read {face_model.name!r} with {face_model.num_vertices}"
+            )
+        self.model = model
+        self.coarse = coarse
+        self.tracker = tracker
+        self.checkpoint = checkpoint
+        self.video_processor = AUD3DFaceVideoProcessor() if config.use_video else None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | PathLike[str] | None = None,
+        *,
+        coarse: str = "landmarks",
+        face_model: str | None = None,
+        device: str | torch.device | None = None,
+        face_landmarker: str | PathLike[str] | None = None,
+    ) -> "AUD3DFacePipeline":
+        """Loads everything once.
+
+        Args:
+            model: None for the bundled checkpoint, a folder, or a Hub id.
+            coarse: name of the coarse reconstructor.
+            face_model: name of the face model; None for the checkpoint's own.
+            device: "cpu", "cuda", ..., or None for CUDA where there is one.
+            face_landmarker: a `face_landmarker.task` file, for versions of MediaPipe that carry no models.
+
+        Raises:
+            UsageError: an unknown name or device.
+            CheckpointError: the checkpoint is missing, of another type, damaged, or for another face model.
+        """
+        network = load_checkpoint(model, device)
+        shape = load_face_model(face_model or network.config.face_model).to(network.device)
+        return cls(
+            network,
+            load_coarse(coarse, shape),
+            lambda: load_tracker(task_file=None if face_landmarker is None else str(face_landmarker)),
+            checkpoint=f"bundled {__version__}" if model is None or Path(model) == BUNDLED else str(model),
+        )
+
+    def __call__(self, video: str | PathLike[str], **options: Any) -> list[FaceSequence]:
+        """`reconstruct` without the particulars: a list of one `FaceSequence`, or one per person with faces="all"."""
+        return self.reconstruct(video, **options).sequences
+
+    def reconstruct(
+        self,
+        video: str | PathLike[str],
+        *,
+        faces: str = "largest",
+        neutral: str | PathLike[str] | None = None,
+        au_labels: str | PathLike[str] | AULabels | None = None,
+        progress: Progress | None = None,
+        **generation: Any,
+    ) -> Reconstruction:
+        """Reconstructs the faces of a video.
+
+        Args:
+            video: a video file, a folder of frames, or an image (a clip of one frame).
+            faces: "largest", or "all" for every person.
+            neutral: a picture of the (largest) person at rest; without it the neutral face is estimated from the clip.
+            au_labels: known labels, a file (see `label_files`) or read already; they replace predictions.
+            progress: called as work proceeds.
+            generation: settings of `generate` that differ from the checkpoint's (`feedback="soft"`, `threshold`, ...).
+
+        Raises:
+            UsageError: a wrong value of `faces`; labels of frames that do not exist.
+            InputError: the video, picture or label file cannot be read.
+            NoFaceError: no face in any frame, or in the neutral picture; `timestamps` tells the frames looked at.
+        """
+        if faces not in ("largest", "all"):
+            raise UsageError(f"faces must be 'largest' or 'all', not {faces!r}")
+        report = progress or (lambda stage, done, total: None)
+        if au_labels is not None and not isinstance(au_labels, AULabels):
+            au_labels = read_au_labels(au_labels, self.model.config.action_units)
+        rest = None if neutral is None else self._neutral_landmarks(neutral)
+
+        clock = _Clock()
+        tracked = self._track(video, clock, report)
+        if not tracked.faces:
+            raise NoFaceError(
+                f"no face was found in any of the {len(tracked.timestamps)} frames of {video}",
+                tracked.timestamps,
+                tracked.warnings,
+            )
+        people = sorted(tracked.faces, key=lambda face: -face.prominence)
+        if faces == "largest":
+            people = people[:1]
+
+        sequences = []
+        for position, face in enumerate(people):
+            report("fitting", position, len(people))
+            with clock("fitting"):
+                coarse = self.coarse(face, neutral_landmarks=rest if position == 0 else None)
+            report("network", position, len(people))
+            with clock("network"):
+                labels = None if au_labels is None else au_labels.for_face(face.face_id, len(tracked.timestamps))
+                crops = None
+                if self.video_processor is not None:
+                    crops = self._crops(video, face, self._sample_frames(tracked, coarse))
+                sequences.append(self._decode(tracked, face, coarse, labels, crops, str(video), generation))
+            report("network", position + 1, len(people))
+        return Reconstruction(sequences, tracked.timestamps, len(tracked.faces), tracked.warnings, {**clock.seconds})
+
+    # ------------------------------------------------------------------------------------------------ video, tracking
+
+    def _track(self, video: str | PathLike[str], clock: "_Clock", report: Progress) -> TrackedVideo:
+        with open_video(video) as reader:
+            with closing(self.tracker()) as tracker, clock("tracking"):
+                tracked = track_faces(_timed(_reported(reader, report), clock), tracker)
+            clock.seconds["tracking"] -= clock.seconds["decoding"]  # the frames were decoded inside
+            tracked.warnings[:0] = reader.warnings
+        return tracked
+
+    def _neutral_landmarks(self, picture: str | PathLike[str]) -> Tensor:
+        """(478, 3) landmarks of the largest face of a picture."""
+        with open_video(picture) as reader, closing(self.tracker()) as tracker:
+            frame = next(iter(reader), None)
+            if frame is None:
+                raise InputError(f"the neutral picture {picture} holds no picture")
+            largest = track_faces([frame], tracker).largest
+        if largest is None:
+            raise NoFaceError(f"no face was found in the neutral picture {picture}; give one that shows the face")
+        return torch.from_numpy(largest.landmarks[0])
+
+    # -------------------------------------------------------------------------------------------------------- network
+
+    def _sample_frames(self, tracked: TrackedVideo, coarse: CoarseSequence) -> np.ndarray:
+        """(K,) input frame of each sample at the model's rate, -1 where there is none."""
+        return sample_frames(tracked.timestamps, coarse.valid.cpu().numpy(), self.model.config.frame_rate)
+
+    def _crops(self, video: str | PathLike[str], face: TrackedFace, frames: np.ndarray) -> Tensor:
+        """(K, 3, H, W) uint8 face crops at the samples, from a second pass over the video; black where -1."""
+        size = self.model.config.image_size
+        crops = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
+        wanted = {int(frame): row for row, frame in enumerate(frames) if frame >= 0}
+        with open_video(video) as reader:
+            for frame in reader:
+                if frame.index in wanted:
+                    crop = crop_face(frame.image, face.landmarks[frame.index], size)
+                    crops[wanted[frame.index]] = torch.from_numpy(crop).permute(2, 0, 1)
+        return crops
+
+    def _decode(
+        self,
+        tracked: TrackedVideo,
+        face: TrackedFace,
+        coarse: CoarseSequence,
+        labels: np.ndarray | None,
+        crops: Tensor | None,
+        source: str,
+        generation: dict[str, Any],
+    ) -> FaceSequence:
+        """The network at its own rate over one person, spread back over every input frame."""
+        config, device = self.model.config, self.model.device
+        frames = self._sample_frames(tracked, coarse)
+        first = int(np.argmax(frames >= 0))  # nothing is decoded before the person is first seen
+        index = torch.from_numpy(np.maximum(frames[first:], 0))
+        inputs: dict[str, Any] = {
+            "vertices": coarse.vertices[index][None].to(device),
+            "neutral_vertices": coarse.neutral_vertices[None].to(device),
+            "frame_mask": torch.from_numpy(frames[first:] >= 0)[None].to(device),
+        }
+        if labels is not None:
+            inputs["au_labels"] = torch.from_numpy(labels)[index][None].to(device)
+        if crops is not None:
+            pixels = self.video_processor([crops[first:]], return_tensors="pt", do_resize=False)
+            inputs["pixel_values_videos"] = pixels["pixel_values_videos"].to(device)
+        output = self.model.generate(**inputs, **generation)
+
+        valid = coarse.valid.cpu().numpy()
+
+        def spread(values: Tensor) -> np.ndarray:
+            samples = np.full((len(frames), *values.shape[2:]), np.nan, np.float32)
+            samples[first:] = values[0].float().cpu().numpy()
+            return spread_samples(samples, frames, tracked.timestamps, valid)
+
+        vertices, interpolated = spread(output.vertices)
+        probabilities, _ = spread(output.au_probabilities)
+        intensities = None if output.au_intensities is None else spread(output.au_intensities)[0]
+        if labels is not None:  # what the user knows holds in the very frame that it was given for
+            known = (labels >= 0) & valid[:, None]
+            probabilities[known] = labels[known]
+        return FaceSequence(
+            face_id=face.face_id,
+            timestamps=tracked.timestamps,
+            valid=valid,
+            vertices=vertices,
+            coarse_vertices=np.where(valid[:, None, None], coarse.vertices.cpu().numpy(), np.float32(np.nan)),
+            neutral_vertices=coarse.neutral_vertices.cpu().numpy(),
+            faces=self.coarse.face_model.faces.cpu().numpy(),
+            uv=None if self.coarse.face_model.uv is None else self.coarse.face_model.uv.cpu().numpy(),
+            action_units=config.action_units,
+            au_probabilities=probabilities,
+            au_intensities=intensities,
+            au_masks=self.coarse.face_model.au_masks(config.action_units).cpu().numpy(),
+            thresholds=self.model.generation_config.thresholds_for(config),
+            rotation=coarse.rotation.cpu().numpy(),
+            scale=coarse.scale.cpu().numpy(),
+            translation=coarse.translation.cpu().numpy(),
+            confidence=coarse.confidence.cpu().numpy(),
+            interpolated=interpolated,
+            height=tracked.height,
+            width=tracked.width,
+            source=source,
+            provenance={
+                "checkpoint": self.checkpoint,
+                "face_model": config.face_model,
+                "coarse": self.coarse.name,
+                "frame_rate": config.frame_rate,
+                "version": __version__,
+            },
+        )
+
+
+class _Clock:
+    """Wall seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(("decoding", "tracking", "fitting", "network"), 0.0)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+
+def _timed(frames: Iterable[Frame], clock: _Clock) -> Iterator[Frame]:
+    """The frames, the time that they take to come counted as decoding."""
+    iterator = iter(frames)
+    while True:
+        with clock("decoding"):
+            frame = next(iterator, None)
+        if frame is None:
+            return
+        yield frame
+
+
+def _reported(reader: VideoReader, report: Progress) -> Iterator[Frame]:
+    """The frames, each reported as it is handed on."""
+    for frame in reader:
+        yield frame
+        report("tracking", frame.index + 1, reader.num_frames)
