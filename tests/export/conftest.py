@@ -1,12 +1,14 @@
 """Sequences that the export tests write."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from au_d3dface.face_sequence import FaceSequence
 
 
-def make_sequence(frames: int = 24, invalid: tuple[int, ...] = (9, 10), rank: int = 3, seed: int = 0) -> FaceSequence:
+def _make_sequence(frames: int = 24, invalid: tuple[int, ...] = (9, 10), rank: int = 3, seed: int = 0) -> FaceSequence:
     """A grid of 7 x 6 vertices bent like a face mask, moving smoothly along `rank` directions, 25 frames a second."""
     rng = np.random.default_rng(seed)
     columns, rows = np.meshgrid(np.linspace(-0.07, 0.07, 6), np.linspace(0.1, -0.1, 7))
@@ -52,6 +54,11 @@ def make_sequence(frames: int = 24, invalid: tuple[int, ...] = (9, 10), rank: in
     )
 
 
+@pytest.fixture(scope="session")
+def make_sequence() -> Callable[..., FaceSequence]:
+    return _make_sequence
+
+
 @pytest.fixture
 def small_sequence() -> FaceSequence:
-    return make_sequence()
+    return _make_sequence()

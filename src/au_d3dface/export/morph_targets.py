@@ -1,0 +1,90 @@
+"""A mesh animation as morph targets: mesh(t) = neutral + Σ_k weights[t, k] · targets[k].
+
+Short animations have one target a frame, so that each frame is exact. Long ones have a low-rank basis, the singular
+vectors of the displacements, as many as keep every vertex of every frame within a stated error.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PER_FRAME_LIMIT = 1000
+"""Frames up to which there is one target a frame: weights grow with its square, and viewers stop at about 2,000."""
+
+TARGET_BYTES = 64 * 2**20
+"""A basis is used for shorter animations too, where one target a frame would take more than this."""
+
+MAX_ERROR = 8e-6
+"""Metres by which no vertex of any frame may be off: 1e-5, less some room for a viewer's rounding."""
+
+
+@dataclass(frozen=True)
+class MorphTargets:
+    """Targets and weights of an animation.
+
+    Attributes:
+        displacements: (K, V, 3) float32 metres.
+        weights: (T, K) float32; in [-1, 1], one-hot rows where there is one target a frame.
+        low_rank: whether the targets are a basis rather than frames.
+        max_error: greatest distance in metres of any vertex of any frame from where it should be.
+    """
+
+    displacements: np.ndarray
+    weights: np.ndarray
+    low_rank: bool
+    max_error: float
+
+
+def morph_targets(
+    displacements: np.ndarray,
+    per_frame_limit: int = PER_FRAME_LIMIT,
+    target_bytes: int = TARGET_BYTES,
+    max_error: float = MAX_ERROR,
+) -> MorphTargets:
+    """Morph targets of frames that are (T, V, 3) metres away from neutral, all finite."""
+    frames = len(displacements)
+    displacements = displacements.astype(np.float32)
+    if frames <= per_frame_limit and displacements.nbytes <= target_bytes:
+        return MorphTargets(displacements, np.eye(frames, dtype=np.float32), low_rank=False, max_error=0.0)
+    return _low_rank(displacements, max_error)
+
+
+def _low_rank(displacements: np.ndarray, max_error: float) -> MorphTargets:
+    """The truncated singular value decomposition of smallest rank whose error stays below `max_error`."""
+    matrix = displacements.reshape(len(displacements), -1)  # (T, 3V)
+    frames_are_fewer = matrix.shape[0] <= matrix.shape[1]
+    eigenvalues, vectors = np.linalg.eigh(_gram(matrix if frames_are_fewer else matrix.T))
+    # The sum of the eigenvalues left out bounds the error at every vertex, so no more than these can be needed.
+    left_out = np.sqrt(np.cumsum(eigenvalues.clip(0)))
+    enough = max(1, int((left_out >= max_error / 2).sum()))
+    vectors = vectors[:, ::-1][:, :enough].astype(np.float32)
+    if frames_are_fewer:
+        weights, basis = vectors, vectors.T @ matrix
+    else:
+        weights, basis = matrix @ vectors, vectors.T
+    size = np.abs(weights).max(0).clip(1e-12)  # weights go to [-1, 1], the metres into the basis
+    weights, basis = weights / size, basis * size[:, None]
+
+    def error(rank: int) -> float:
+        rest = matrix - weights[:, :rank] @ basis[:rank]
+        return float(np.linalg.norm(rest.reshape(displacements.shape), axis=-1).max())
+
+    low, high = 1, enough
+    while low < high:  # bisection: the error falls with the rank
+        middle = (low + high) // 2
+        low, high = (low, middle) if error(middle) < max_error else (middle + 1, high)
+    return MorphTargets(
+        basis[:high].reshape(high, *displacements.shape[1:]),
+        np.ascontiguousarray(weights[:, :high]),
+        low_rank=True,
+        max_error=error(high),
+    )
+
+
+def _gram(rows: np.ndarray, block: int = 4096) -> np.ndarray:
+    """rows · rowsᵀ in double precision: its rounding, 1e-8 of the largest singular value, is far below 1e-5 m."""
+    gram = np.zeros((len(rows), len(rows)))
+    for start in range(0, rows.shape[1], block):
+        part = rows[:, start : start + block].astype(np.float64)
+        gram += part @ part.T
+    return gram
