@@ -69,7 +69,7 @@ class _Person:
     looks_mean: np.ndarray
     looks_recent: np.ndarray
     shape: np.ndarray
-    looks_spread: float = 0.06
+    looks_spread: float = 0.04
     count: int = 1
 
     def cost(self, found: _Detection, time: float) -> tuple[float, float]:
@@ -82,11 +82,9 @@ class _Person:
         place = min((away / (0.15 + gap)) ** 2, 3.0 + 6.0 * math.exp(-2.0 * gap))
         size = min((math.log(found.size / self.size) / (0.15 + 0.5 * gap)) ** 2, 4.0)
         shape = min(float(np.mean((found.shape - self.shape) ** 2)) / 0.02**2, 4.0)
-        distance = min(
-            float(np.abs(found.looks - self.looks_recent).mean()), float(np.abs(found.looks - self.looks_mean).mean())
-        )
-        # People differ in how much their own picture changes: turning, hair, a hand before the face.
-        looks = (distance / min(max(1.5 * self.looks_spread, 0.04), 0.1)) ** 2
+        distance = min(_looks_distance(found.looks, self.looks_recent), _looks_distance(found.looks, self.looks_mean))
+        # People differ in how much their own picture changes: turning, hair, shadows.
+        looks = (distance / min(max(1.5 * self.looks_spread, 0.025), 0.1)) ** 2
         return place + size + shape + looks, distance
 
     def update(self, found: _Detection, time: float, distance: float, alone: bool) -> None:
@@ -110,9 +108,9 @@ class FaceIdentities:
 
     Attributes:
         duplicates: detections left out so far because another detection of the same frame is on the same face.
-        doubtful: detections left out so far because they are nobody known and lie largely over a known face of the
-            same frame (a tracker that loses a face behind another gives such mixtures); a real new face is taken
-            up as soon as it is clear of the other.
+        doubtful: detections left out so far because they are nobody known and lie largely over a known or larger face
+            of the same frame (a tracker that loses a face behind another gives such mixtures); a real new face is
+            taken up as soon as it is clear of the other.
     """
 
     def __init__(self) -> None:
@@ -149,12 +147,13 @@ class FaceIdentities:
                 alone = all(_overlap(detection.box, other.box) < 0.1 for other in others)
                 person.update(detection, timestamp, costs[row][known[row]][1], alone)
                 assigned[person.face_id] = detection.landmarks
-        for row, detection in enumerate(found):
-            if row in known:
-                continue
-            if any(_overlap(detection.box, found[k].box) > 0.3 for k in known):
+        believed = [found[row].box for row in known]
+        strangers = [detection for row, detection in enumerate(found) if row not in known]
+        for detection in sorted(strangers, key=lambda stranger: -stranger.size):
+            if any(_overlap(detection.box, box) > 0.3 for box in believed):
                 self.doubtful += 1
                 continue
+            believed.append(detection.box)
             looks, person_id = detection.looks, len(self._people)
             self._people.append(
                 _Person(
@@ -184,6 +183,13 @@ class FaceIdentities:
             else:
                 kept.append(detection)
         return kept
+
+
+def _looks_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean difference over the seven tenths of the landmarks that differ least: the rest may be behind a hand."""
+    difference = np.abs(a - b).sum(-1)
+    count = int(0.7 * len(difference))
+    return float(np.partition(difference, count)[:count].mean()) / 3
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:

@@ -56,6 +56,8 @@ class MediaPipeFaceMesh:
                 min_detection_confidence=min_detection_confidence,
                 min_tracking_confidence=min_tracking_confidence,
             )
+            # The graph starts in threads of its own; an empty picture waits for them and their notices.
+            self._graph.process(np.zeros((64, 64, 3), dtype=np.uint8))
         self._settled = False
 
     def __call__(self, image: np.ndarray, timestamp: float) -> list[np.ndarray]:
@@ -63,7 +65,7 @@ class MediaPipeFaceMesh:
         image = np.ascontiguousarray(image)
         if self._settled:
             result = self._graph.process(image)
-        else:  # each of its models writes its notices when it first runs, the last one with the first face
+        else:  # the last notice comes with the first face
             with _quiet():
                 result = self._graph.process(image)
             self._settled = bool(result.multi_face_landmarks)
