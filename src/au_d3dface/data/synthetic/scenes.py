@@ -159,9 +159,7 @@ def random_lighting(rng: np.random.Generator) -> Lighting:
     """One key light from the front or side, up to two weaker ones, an ambient one, of slightly different colours."""
     count = rng.integers(1, 4)
     azimuth, height = rng.uniform(-1.3, 1.3, count), rng.uniform(-0.3, 1.1, count)
-    directions = np.stack(
-        [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], -1
-    )
+    directions = np.stack([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], -1)
     strength = rng.uniform(0.35, 1.0, count) * np.where(np.arange(count) == 0, 1.0, 0.5)
     tints = 1 + rng.normal(0, 0.06, (count + 1, 3))
     ambient = rng.uniform(0.25, 0.7)
@@ -172,9 +170,10 @@ def random_lighting(rng: np.random.Generator) -> Lighting:
 def random_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """(H, W, 3) linear RGB in [0, 1]: smooth blobs of a few sizes."""
     picture = torch.zeros(1, 3, height, width)
-    colour = torch.from_numpy(rng.uniform(0, 0.7, 3)).float()
+    colour = torch.from_numpy(rng.uniform(0, 0.7) * rng.uniform(0.7, 1.3, 3)).float()
     for cells, amount in ((2, 0.25), (5, 0.2), (14, 0.1), (40, 0.04)):
-        noise = torch.from_numpy(rng.normal(0, amount * rng.uniform(0, 1), (1, 3, cells, cells))).float()
+        grey = rng.normal(0, amount * rng.uniform(0, 1), (1, 1, cells, cells))
+        noise = torch.from_numpy(grey + rng.normal(0, 0.25, (1, 3, cells, cells)) * np.abs(grey)).float()
         picture += resize(noise, (height, width), mode="bicubic", align_corners=True)
     return (picture[0].permute(1, 2, 0) + colour).clamp(0.003, 1).numpy()
 
@@ -252,13 +251,19 @@ class HeadPainter:
         part = self._part_of_face[fragments.pixel_to_face[0][seen]]
         albedo, gloss = self._paint(place, part, appearance)
         colour = albedo * lighting.shade(normal)
-        half = torch.nn.functional.normalize(torch.from_numpy(lighting.directions).float() + torch.tensor([0, 0, 1.0]), dim=-1)
+        half = torch.nn.functional.normalize(
+            torch.from_numpy(lighting.directions).float() + torch.tensor([0, 0, 1.0]), dim=-1
+        )
         highlight = (normal @ half.T).clamp_min(0) ** 30 @ torch.from_numpy(lighting.colours).float()
         colour = colour + gloss[:, None] * highlight
-        picture = torch.from_numpy(background).float().repeat_interleave(supersample, 0).repeat_interleave(supersample, 1)
+        picture = (
+            torch.from_numpy(background).float().repeat_interleave(supersample, 0).repeat_interleave(supersample, 1)
+        )
         picture[seen] = colour
         if supersample > 1:
-            picture = picture.reshape(height // supersample, supersample, width // supersample, supersample, 3).mean((1, 3))
+            picture = picture.reshape(height // supersample, supersample, width // supersample, supersample, 3).mean(
+                (1, 3)
+            )
         srgb = picture.clamp(0, 1) ** (1 / 2.2)
         return (srgb * 255).round().to(torch.uint8).numpy()
 
@@ -317,10 +322,16 @@ class HeadPainter:
         albedo = blend(albedo, colour(look.cloth), ((-y - 0.165) / 0.002).clamp(0, 1) * skin)
         gloss = gloss * (1 - hair)
 
-        for name, value in (("sockets", (0.16, 0.03, 0.03)), ("gums", (0.3, 0.08, 0.08)), ("teeth", (0.55, 0.52, 0.46))):
+        for name, value in (
+            ("sockets", (0.16, 0.03, 0.03)),
+            ("gums", (0.3, 0.08, 0.08)),
+            ("teeth", (0.55, 0.52, 0.46)),
+        ):
             of_part = part == self.parts[name]
             # The mouth is a cave: darker with depth.
-            albedo = torch.where(of_part[:, None], torch.tensor(value) * ((z - 0.06) / 0.06).clamp(0.05, 1)[:, None], albedo)
+            albedo = torch.where(
+                of_part[:, None], torch.tensor(value) * ((z - 0.06) / 0.06).clamp(0.05, 1)[:, None], albedo
+            )
         lids = (part == self.parts["sockets"]) & (y > 0.0)
         albedo = torch.where(lids[:, None], colour(look.skin) * torch.tensor([0.7, 0.5, 0.48]), albedo)
 
@@ -337,13 +348,15 @@ class HeadPainter:
         lash = part == self.parts["lashes"]
         thin = torch.where(y > 0.0095, look.lashes, 0.3 * look.lashes)
         under = colour(look.skin) * 0.75
-        albedo = torch.where(lash[:, None], blend(under.expand_as(albedo), torch.tensor([0.01, 0.01, 0.01]), thin), albedo)
+        albedo = torch.where(
+            lash[:, None], blend(under.expand_as(albedo), torch.tensor([0.01, 0.01, 0.01]), thin), albedo
+        )
         return albedo.clamp(0.002, 1), torch.where(lash, 0.0, gloss)
 
 
 def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     """Piecewise linear interpolation; x within the knots."""
-    cell = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
+    cell = torch.searchsorted(knots.contiguous(), x.contiguous()).clamp(1, len(knots) - 1)
     share = (x - knots[cell - 1]) / (knots[cell] - knots[cell - 1])
     return values[cell - 1] + share * (values[cell] - values[cell - 1])
 

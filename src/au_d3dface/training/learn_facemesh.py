@@ -1,0 +1,210 @@
+"""Learns the bundled facemesh model from tracked renders, and prints how well its bases span held-out people.
+
+    python -m au_d3dface.training.learn_facemesh --renders DIR --ict-facekit FILE --output facemesh.safetensors
+
+Template: the mean tracked face at rest, at ICT-FaceKit's scale and in its head frame. Identity: principal components of
+the people's mean faces at rest. Expression: principal components of frame minus the same person at rest in the same
+pose, which takes the pose's error out. Every sample enters twice, as it is and mirrored.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .. import facs
+from ..data.synthetic.tracked_renders import load_shards
+from ..face_models.ict import ICTFaceKit
+from ..geometry import similarity_alignment
+from ..tracking.topology import boundary_loops, face_mesh_triangles, mirror_indices
+
+IMAGE_TO_HEAD = torch.tensor([1.0, -1.0, -1.0])
+HELD_OUT = 0.15
+MODES = 50
+
+
+def robust_alignment(source: Tensor, target: Tensor, scale_of_errors: float = 0.003, rounds: int = 8) -> Tensor:
+    """`source` moved onto `target` by the similarity that most points agree on (iteratively reweighted).
+
+    Args:
+        source: (R, P, 3) in any unit. target: (R, P, 3) or (P, 3) metres.
+        scale_of_errors: metres; a point off by this much counts half (weights 1 / (1 + (e / scale)²)²).
+
+    Returns:
+        (R, P, 3) metres.
+    """
+    target = target.expand_as(source)
+    weights = torch.ones(source.shape[:2], dtype=source.dtype)
+    for _ in range(rounds):
+        rotation, scale, translation = similarity_alignment(source, target, weights)
+        moved = scale[:, None, None] * source @ rotation.transpose(-1, -2) + translation[:, None]
+        error = (moved - target).norm(dim=-1)
+        weights = (1 + (error / scale_of_errors) ** 2) ** -2
+    return moved
+
+
+def mirrored(points: Tensor) -> Tensor:
+    """(..., 468, 3) faces in the head frame, seen in a mirror."""
+    return points[..., torch.from_numpy(mirror_indices()), :] * torch.tensor([-1.0, 1.0, 1.0])
+
+
+def mean_face(tracked: Tensor, true_points: Tensor, rounds: int = 6) -> Tensor:
+    """(468, 3) metres: the symmetric mean of tracked faces (R, 468, 3), lying on the mean of the true ones."""
+    reference = (true_points.mean(0) + mirrored(true_points.mean(0))) / 2
+    mean = reference
+    for _ in range(rounds):
+        mean = robust_alignment(tracked, mean).mean(0)
+        mean = (mean + mirrored(mean)) / 2
+        # Only a rigid motion and the size come from the true points: the shape is the tracker's.
+        mean = robust_alignment(mean[None], reference)[0]
+        mean = (mean + mirrored(mean)) / 2
+    return mean
+
+
+def principal_modes(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Principal components through zero of (R, 468, 3), each in units of its standard deviation, and their variances."""
+    flat = samples.flatten(1)
+    _, singular, vh = torch.linalg.svd(flat, full_matrices=False)
+    deviation = singular / len(flat) ** 0.5
+    modes = vh[:count] * deviation[:count, None]
+    return modes.unflatten(1, samples.shape[1:]), deviation**2
+
+
+def fit_residual(faces: Tensor, model: dict[str, Tensor], ridge: float = 0.02, rounds: int = 10) -> Tensor:
+    """(R, 468) metres left over when the model is fitted to faces (R, 468, 3), pose and coefficients in turn.
+
+    Minimises |template + B c - face|² / P / (1 mm)² + ridge |c|² / K.
+    """
+    basis = torch.cat([model["shape_basis"], model["expression_basis"]]).flatten(1)
+    gram = basis @ basis.T
+    gram = gram + torch.eye(len(gram)) * ridge * 1e-6 * model["template"].shape[0]
+    prediction = model["template"].expand_as(faces)
+    for _ in range(rounds):
+        rotation, scale, translation = similarity_alignment(faces, prediction)
+        moved = scale[:, None, None] * faces @ rotation.transpose(-1, -2) + translation[:, None]
+        target = (moved - model["template"]).flatten(1)
+        coefficients = torch.linalg.solve(gram, basis @ target.T).T
+        prediction = model["template"] + (coefficients @ basis).unflatten(1, (-1, 3))
+    return (moved - prediction).norm(dim=-1)
+
+
+def unwrap(template: Tensor, triangles: np.ndarray) -> Tensor:
+    """(468, 2) texture coordinates in [0, 1], v up: Floater's mean-value map (2003) of the template into an ellipse.
+
+    The eyes and the mouth are closed by one extra vertex each, so the weights are positive, the border is convex and no
+    triangle can flip.
+    """
+    loops = boundary_loops()
+    points = template.double().numpy()
+    faces = [tuple(t) for t in triangles.tolist()]
+    for name in ("mouth", "right_eye", "left_eye"):
+        loop, extra = loops[name], len(points)
+        points = np.concatenate([points, points[loop].mean(0, keepdims=True)])
+        # A loop runs with the surface on its left, so the lid over the hole runs against it.
+        faces += [(b, a, extra) for a, b in zip(loop.tolist(), np.roll(loop, -1).tolist(), strict=True)]
+    weights = np.zeros((len(points), len(points)))
+    for face in faces:
+        for i in range(3):
+            a, b, c = (face[(i + k) % 3] for k in range(3))
+            u, v = points[b] - points[a], points[c] - points[a]
+            lengths = np.linalg.norm(u), np.linalg.norm(v)
+            half_tangent = np.tan(np.arccos(np.clip(u @ v / (lengths[0] * lengths[1]), -1, 1)) / 2)
+            weights[a, b] += half_tangent / lengths[0]
+            weights[a, c] += half_tangent / lengths[1]
+    outline = loops["outline"]
+    steps = np.linalg.norm(points[np.roll(outline, -1)] - points[outline], axis=-1)
+    angle = np.pi / 2 + 2 * np.pi * np.concatenate([[0], np.cumsum(steps)[:-1]]) / steps.sum()
+    place = np.zeros((len(points), 2))
+    place[outline] = np.stack([0.5 + 0.42 * np.cos(angle), 0.5 + 0.5 * np.sin(angle)], 1)
+    inside = np.setdiff1d(np.arange(len(points)), outline)
+    laplacian = np.diag(weights.sum(1)) - weights
+    pull = laplacian[np.ix_(inside, outline)] @ place[outline]
+    place[inside] = np.linalg.solve(laplacian[np.ix_(inside, inside)], -pull)
+    return torch.from_numpy(place[:468]).float().clamp(0, 1)
+
+
+_MASK_LEVELS = {25: 0.35, 26: 0.3, 12: 0.22, 6: 0.3, 9: 0.25, 28: 0.3}
+"""Share of an AU's largest motion from which on a point belongs to its region; 0.25 where none is named."""
+
+
+def au_regions(kit: ICTFaceKit, template: Tensor) -> Tensor:
+    """(19, 468) uint8: where each AU moves the true points, the same left and right."""
+    motion = kit.landmarks_468(kit.au_displacements(facs.ALL).sum(1), kit.faces).norm(dim=-1)
+    mirror = torch.from_numpy(mirror_indices())
+    motion = (motion + motion[:, mirror]) / 2
+    levels = torch.tensor([_MASK_LEVELS.get(number, 0.25) for number in facs.ALL])
+    return (motion >= levels[:, None] * motion.amax(1, keepdim=True)).to(torch.uint8)
+
+
+def rest_rows(renders: dict[str, np.ndarray]) -> np.ndarray:
+    """(R,) the row at rest of the same person in the same pose, -1 where the tracker missed it."""
+    index = {
+        (person, pose): row
+        for row, (person, pose) in enumerate(zip(renders["person"].tolist(), renders["pose"].tolist(), strict=True))
+        if renders["at_rest"][row] and renders["found"][row]
+    }
+    return np.array(
+        [index.get(key, -1) for key in zip(renders["person"].tolist(), renders["pose"].tolist(), strict=True)]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--renders", type=Path, required=True, help="folder of data.synthetic.tracked_renders")
+    parser.add_argument("--ict-facekit", type=Path, required=True, help="npz of ICT-FaceKit, for the AU regions")
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    renders = load_shards(arguments.renders)
+    rest = rest_rows(renders)
+    usable = renders["found"] & (rest >= 0)
+    people = np.unique(renders["person"])
+    held_out = np.isin(renders["person"], people[int(len(people) * (1 - HELD_OUT)) :])
+    tracked = torch.from_numpy(renders["tracked"][:, :468]) * IMAGE_TO_HEAD
+    at_rest = renders["at_rest"]
+
+    learning = torch.from_numpy(usable & at_rest & ~held_out)
+    template = mean_face(tracked[learning], torch.from_numpy(renders["true_points"])[learning])
+    aligned = torch.full_like(tracked, torch.nan)
+    rows = torch.from_numpy(np.flatnonzero(usable & at_rest))
+    aligned[rows] = robust_alignment(tracked[rows], template)
+    rows = torch.from_numpy(np.flatnonzero(usable & ~at_rest))
+    own_rest = torch.from_numpy(rest)[rows]
+    aligned[rows] = robust_alignment(tracked[rows], aligned[own_rest], scale_of_errors=0.0015)
+
+    identities = torch.stack(
+        [aligned[torch.from_numpy(usable & at_rest & (renders["person"] == p))].mean(0)
+         for p in people if (usable & at_rest & ~held_out & (renders["person"] == p)).any()]
+    ) - template  # fmt: skip
+    shape_basis, shape_variance = principal_modes(torch.cat([identities, mirrored(identities)]), MODES)
+    moving = torch.from_numpy(np.flatnonzero(usable & ~at_rest & ~held_out))
+    motion = aligned[moving] - aligned[torch.from_numpy(rest)[moving]]
+    expression_basis, expression_variance = principal_modes(torch.cat([motion, mirrored(motion)]), MODES)
+
+    triangles = face_mesh_triangles()
+    model = {
+        "template": template,
+        "shape_basis": shape_basis,
+        "expression_basis": expression_basis,
+        "faces": torch.from_numpy(triangles).int(),
+        "uv": unwrap(template, triangles),
+        "au_regions": au_regions(ICTFaceKit(arguments.ict_facekit), template),
+    }
+    temporary = arguments.output.with_suffix(".part")
+    save_file({key: value.contiguous() for key, value in model.items()}, temporary)
+    temporary.replace(arguments.output)
+
+    print(f"{usable.sum()} of {len(usable)} renders of {len(people)} people, {HELD_OUT:.0%} of the people held out")
+    for name, variance in (("identity", shape_variance), ("expression", expression_variance)):
+        print(f"{name}: {MODES} modes hold {variance[:MODES].sum() / variance.sum():.2%} of the variance, "
+              f"standard deviation a point {1e3 * (variance.sum() / 468) ** 0.5:.2f} mm")  # fmt: skip
+    for name, part in (("rest", usable & at_rest & held_out), ("expressions", usable & ~at_rest & held_out)):
+        residual = fit_residual(aligned[torch.from_numpy(np.flatnonzero(part))], model)
+        print(f"held-out people, {name}: residual {1e3 * residual.square().mean().sqrt():.2f} mm rms, "
+              f"{1e3 * residual.median():.2f} mm median")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Finds MediaPipe's 468 points on the ICT-FaceKit surface: renders heads, tracks them, un-projects the landmarks.
+
+    python -m au_d3dface.training.learn_ict_embedding --ict-facekit ict_facekit.npz --output ict_landmarks_468.json
+
+A tracked landmark is taken to the nearest visible skin pixel, from there to the place on the rest head; the median over
+people and poses, weighted by how much the skin faces the camera, is made symmetric and put on the nearest triangle.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from tqdm import tqdm
+
+from ..data.synthetic.picture_tracking import PictureTracker
+from ..data.synthetic.scenes import (
+    Camera,
+    HeadPainter,
+    euler_rotation,
+    random_appearance,
+    random_background,
+    random_lighting,
+)
+from ..face_models.ict import PARTS, ICTFaceKit
+from ..geometry import triangle_normals
+from ..rendering.rasterizer import interpolate, rasterize
+from ..tracking.topology import mirror_indices
+
+_SIZE = 512
+_POSES = ((0.0, 0.0), (0.35, 0.0), (-0.35, 0.0), (0.0, 0.2), (0.0, -0.2), (0.6, 0.0), (-0.6, 0.0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--ict-facekit", type=Path, required=True, help="npz of ICT-FaceKit")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--people", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    head = ICTFaceKit(arguments.ict_facekit, part="head")
+    places, weights = _observe(head, arguments.people, arguments.seed)
+    points = _weighted_median(places, weights)
+    mirror = mirror_indices()
+    points = (points + points[mirror] * np.array([-1, 1, 1])) / 2
+    faces = head.faces[(head.faces < PARTS["face"].stop).all(1)].numpy()
+    corners, barycentric, distance = nearest_on_surface(points, head.template.numpy(), faces)
+    print(f"spread of a landmark over people and poses: median {np.median(_spread(places, points)) * 1e3:.2f} mm")
+    print(f"distance from the median to the surface: at most {distance.max() * 1e3:.2f} mm")
+    stored = {
+        "about": "MediaPipe's 468 points on ICT-FaceKit's face: found by rendering and tracking (learn_ict_embedding).",
+        "vertices": corners.tolist(),
+        "barycentric": np.round(barycentric, 4).tolist(),
+    }
+    temporary = arguments.output.with_suffix(".tmp")
+    temporary.write_text(json.dumps(stored, separators=(",", ":")))
+    temporary.replace(arguments.output)
+
+
+def _observe(head: ICTFaceKit, people: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places on the rest head (R, 468, 3) and weights (R, 468) of R tracked renders."""
+    painter, tracker = HeadPainter(head), PictureTracker(passes=4)
+    skin = head.faces[(head.faces < PARTS["face"].stop).all(1)]
+    rest_mouth = torch.zeros(len(head.expression_names))
+    rest_mouth[head.expression_names.index("mouthClose")] = 0.02
+    rng = np.random.default_rng(seed)
+    places, weights = [], []
+    for _ in tqdm(range(people), unit="person"):
+        identity = torch.from_numpy(rng.normal(0, 0.7, 100)).float()
+        vertices, appearance = head(identity, rest_mouth), random_appearance(rng)
+        for yaw, pitch in _POSES:
+            rotation = euler_rotation(yaw, pitch, 0.0)
+            scale = _SIZE / 0.27
+            offset = scale * (rotation @ np.array([0.0, -0.01, 0.09]))[:2] * np.array([1, -1])
+            camera = Camera(rotation, 1.5, scale, np.full(2, _SIZE / 2) - offset)
+            background = random_background(rng, _SIZE, _SIZE)
+            tracked = tracker(painter.render(vertices, appearance, random_lighting(rng), camera, background))
+            if tracked is None:
+                continue
+            points = camera.project(vertices)[None]
+            # Of the whole head only skin is asked for, but teeth and hair in front of it hide nothing that matters.
+            fragments = rasterize(points, skin, _SIZE, _SIZE, cull_backfaces=True)
+            rest = interpolate(fragments, skin, head.template)[0].numpy()
+            rows, columns = fragments.mask[0].nonzero().numpy().T
+            distance, nearest = cKDTree(np.stack([columns, rows], 1) + 0.5).query(tracked[:468, :2])
+            normals = torch.nn.functional.normalize(triangle_normals(points[0], skin), dim=-1)
+            facing = -normals[fragments.pixel_to_face[0, rows[nearest], columns[nearest]], 2].numpy()
+            places.append(rest[rows[nearest], columns[nearest]])
+            weights.append(np.clip(facing, 0.02, 1) ** 2 * np.exp(-distance / 3))
+    tracker.close()
+    return np.stack(places), np.stack(weights)
+
+
+def _weighted_median(places: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(R, L, 3) and (R, L) to the geometric median (L, 3), by Weiszfeld's iteration."""
+    median = np.average(places, axis=0, weights=np.repeat(weights[..., None], 3, -1))
+    for _ in range(50):
+        closeness = weights / np.maximum(np.linalg.norm(places - median, axis=-1), 1e-5)
+        median = (places * closeness[..., None]).sum(0) / closeness.sum(0)[:, None]
+    return median
+
+
+def _spread(places: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return np.median(np.linalg.norm(places - points, axis=-1), axis=0)
+
+
+def nearest_on_surface(
+    points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, candidates: int = 8
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The nearest points of a triangle mesh, among the triangles around each point's nearest vertices.
+
+    Returns:
+        corners (L, 3) vertices of the triangle, barycentric (L, 3), distance (L,).
+    """
+    used = np.unique(faces)
+    nearest = used[cKDTree(vertices[used]).query(points, k=candidates)[1]]
+    of_vertex: dict[int, list[int]] = {}
+    for row, corners in enumerate(faces.tolist()):
+        for corner in corners:
+            of_vertex.setdefault(corner, []).append(row)
+    result = np.zeros((len(points), 3), np.int64), np.zeros((len(points), 3)), np.zeros(len(points))
+    for i, point in enumerate(points):
+        rows = sorted({row for vertex in nearest[i].tolist() for row in of_vertex[vertex]})
+        weights = _closest_barycentric(point, vertices[faces[rows]].astype(np.float64))
+        distance = np.linalg.norm((weights[..., None] * vertices[faces[rows]]).sum(1) - point, axis=-1)
+        best = distance.argmin()
+        result[0][i], result[1][i], result[2][i] = faces[rows[best]], weights[best], distance[best]
+    return result
+
+
+def _closest_barycentric(point: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """(3,) and (F, 3 corners, 3) to the barycentric coordinates (F, 3) of each triangle's nearest point."""
+    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    gram = np.stack([np.stack([(u * v).sum(-1) for v in (ab, ac)], -1) for u in (ab, ac)], -2)
+    rhs = np.stack([(u * (point - a)).sum(-1) for u in (ab, ac)], -1)
+    inner = np.linalg.solve(gram + 1e-18 * np.eye(2), rhs[..., None])[..., 0]
+    inner = np.concatenate([1 - inner.sum(-1, keepdims=True), inner], -1)
+    options = [inner]
+    for i, j in ((0, 1), (1, 2), (2, 0)):
+        edge = corners[:, j] - corners[:, i]
+        share = np.clip(((point - corners[:, i]) * edge).sum(-1) / np.maximum((edge**2).sum(-1), 1e-18), 0, 1)
+        option = np.zeros((len(corners), 3))
+        option[:, i], option[:, j] = 1 - share, share
+        options.append(option)
+    stacked = np.stack(options, 1)  # (F, 4, 3)
+    distance = np.linalg.norm((stacked[..., None] * corners[:, None]).sum(2) - point, axis=-1)
+    distance[:, 0] = np.where((inner >= 0).all(-1), distance[:, 0], np.inf)
+    return stacked[np.arange(len(corners)), distance.argmin(1)]
+
+
+if __name__ == "__main__":
+    main()
