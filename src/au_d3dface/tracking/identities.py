@@ -31,6 +31,10 @@ _RIGID_POINTS = np.array(
 # the same face from frame to frame costs 1 at the median and 10 at worst (a hand before the face), another person in
 # the same place from 12 up.
 _NEW_PERSON_COST = 12.0
+# Seconds for which a newcomer may still turn out to be somebody known, and for which a face that no longer looks like
+# itself is taken for one that something else begins to hide.
+_PROBATION = 0.5
+_HIDDEN = 0.3
 
 
 @dataclass
@@ -65,12 +69,23 @@ class _Person:
     centre: np.ndarray
     velocity: np.ndarray
     size: float
+    born: float
     time: float
     looks_mean: np.ndarray
     looks_recent: np.ndarray
     shape: np.ndarray
     looks_spread: float = 0.04
     count: int = 1
+
+    @classmethod
+    def seen_first(cls, face_id: int, found: _Detection, time: float) -> "_Person":
+        return cls(face_id, found.centre, np.zeros(2), found.size, time, time, found.looks, found.looks, found.shape)
+
+    def goes_on_as(self, found: _Detection, time: float) -> bool:
+        """Whether the person was a moment ago where the detection is now."""
+        gap = time - self.time
+        away = math.dist(self.centre + self.velocity * gap, found.centre) / max(self.size, found.size)
+        return gap < _HIDDEN and away < 0.25
 
     def cost(self, found: _Detection, time: float) -> tuple[float, float]:
         """Of taking the detection for this person, in squared usual deviations; and the distance of the looks."""
@@ -106,69 +121,93 @@ class _Person:
 class FaceIdentities:
     """Keeps each person's number through crossings, gaps and cuts. Causal: it looks at no later frame.
 
+    A face that comes out from behind another is first seen distorted and may start as somebody new; when it is
+    recognised within half a second, it goes on under its old number, and `merged` tells that the two are one.
+
     Attributes:
         duplicates: detections left out so far because another detection of the same frame is on the same face.
-        doubtful: detections left out so far because they are nobody known and lie largely over a known or larger face
-            of the same frame (a tracker that loses a face behind another gives such mixtures); a real new face is
-            taken up as soon as it is clear of the other.
+        doubtful: detections left out so far because they resemble nobody known and yet lie largely over another face
+            of the frame, or where somebody known was a moment ago: faces that are being hidden. Whoever stays for
+            longer than 0.3 seconds is taken up.
+        merged: number of a short appearance to the number of the person that it turned out to be.
     """
 
     def __init__(self) -> None:
         self.duplicates = 0
         self.doubtful = 0
+        self.merged: dict[int, int] = {}
         self._people: list[_Person] = []
+        self._next_id = 0
+        self._thumbnail: np.ndarray | None = None
 
     def assign(self, image: np.ndarray, faces: list[np.ndarray], timestamp: float) -> dict[int, np.ndarray]:
         """Names the faces of the next frame.
 
         Args:
-            image: (H, W, 3) uint8 RGB, of which only the colours at the landmarks are read.
+            image: (H, W, 3) uint8 RGB, of which only the colours at the landmarks and on a coarse grid are read.
             faces: (478, 3) landmarks each, image frame, in any order.
             timestamp: seconds.
 
         Returns:
             Landmarks by person's number, the numbers counting up from 0 in order of first appearance.
         """
+        cut = self._is_cut(image)
         found = self._without_duplicates([_Detection.of(image, landmarks) for landmarks in faces])
         if not found:
             return {}
         costs = [[person.cost(detection, timestamp) for person in self._people] for detection in found]
+        # One column for each known person, and for each detection one that makes it somebody new.
         table = np.full((len(found), len(self._people) + len(found)), _NEW_PERSON_COST)
         for row, line in enumerate(costs):
             table[row, : len(line)] = [cost for cost, _ in line]
-        # One column for each known person, and for each detection one that makes it somebody new.
-        rows, columns = linear_sum_assignment(table)
-        known = {int(r): int(c) for r, c in zip(rows, columns, strict=True) if c < len(self._people)}
-        assigned: dict[int, np.ndarray] = {}
-        for row, detection in enumerate(found):
-            others = [other for k, other in enumerate(found) if k != row]
-            if row in known:
-                person = self._people[known[row]]
-                alone = all(_overlap(detection.box, other.box) < 0.1 for other in others)
-                person.update(detection, timestamp, costs[row][known[row]][1], alone)
-                assigned[person.face_id] = detection.landmarks
+        chosen = linear_sum_assignment(table)[1]
+        known = {row: self._people[column] for row, column in enumerate(chosen) if column < len(self._people)}
+        away = [person for person in self._people if not any(person is other for other in known.values())]
+        for row, person in known.items():
+            known[row] = self._recognised(person, found[row], timestamp, away, cut)
+        for row, person in known.items():
+            alone = all(_overlap(found[row].box, other.box) < 0.1 for k, other in enumerate(found) if k != row)
+            person.update(found[row], timestamp, person.cost(found[row], timestamp)[1], alone)
+        assigned = {person.face_id: found[row].landmarks for row, person in known.items()}
         believed = [found[row].box for row in known]
         strangers = [detection for row, detection in enumerate(found) if row not in known]
         for detection in sorted(strangers, key=lambda stranger: -stranger.size):
-            if any(_overlap(detection.box, box) > 0.3 for box in believed):
+            hides = any(_overlap(detection.box, box) > 0.3 for box in believed)
+            if hides or (not cut and any(person.goes_on_as(detection, timestamp) for person in away)):
                 self.doubtful += 1
                 continue
             believed.append(detection.box)
-            looks, person_id = detection.looks, len(self._people)
-            self._people.append(
-                _Person(
-                    person_id,
-                    detection.centre,
-                    np.zeros(2),
-                    detection.size,
-                    timestamp,
-                    looks,
-                    looks,
-                    detection.shape,
-                )
-            )
-            assigned[person_id] = detection.landmarks
+            self._people.append(_Person.seen_first(self._next_id, detection, timestamp))
+            assigned[self._next_id] = detection.landmarks
+            self._next_id += 1
         return assigned
+
+    def _recognised(self, person: _Person, found: _Detection, time: float, away: list[_Person], cut: bool) -> _Person:
+        """Who the detection is when short appearances of the last half second are taken together with it."""
+        if time - person.born < _PROBATION:
+            for older in away:
+                if older.time < person.born and older.cost(found, time)[0] < _NEW_PERSON_COST:
+                    self._merge(person, older, away)
+                    return older
+        elif time - person.time > _HIDDEN and not cut:
+            for younger in away:
+                if younger.born > person.time and time - younger.born < _PROBATION and younger.goes_on_as(found, time):
+                    self._merge(younger, person, away)
+                    break
+        return person
+
+    def _merge(self, gone: _Person, person: _Person, away: list[_Person]) -> None:
+        self.merged[gone.face_id] = person.face_id
+        self._people = [other for other in self._people if other is not gone]
+        away[:] = [other for other in away if other is not gone and other is not person]
+
+    def _is_cut(self, image: np.ndarray) -> bool:
+        """Whether most of the picture changed since the last frame, read on a grid of about 32 x 32 pixels."""
+        thumbnail = image[:: -(-image.shape[0] // 32), :: -(-image.shape[1] // 32)].astype(np.int16)
+        before, self._thumbnail = self._thumbnail, thumbnail
+        if before is None or before.shape != thumbnail.shape:
+            return True
+        return bool((np.abs(thumbnail - before).max(-1) > 25).mean() > 0.5)
 
     def _without_duplicates(self, found: list[_Detection]) -> list[_Detection]:
         """Two detections whose landmarks lie on the same spots are one face; the first stays."""

@@ -13,7 +13,7 @@ from .identities import FaceIdentities
 # taken for a pattern in the background. All three must hold.
 _STRAY_FRAMES = 5
 _STRAY_SIDE = 1 / 3
-_STRAY_SHARE = 1 / 20
+_STRAY_SHARE = 1 / 8
 
 
 class TimedImage(Protocol):
@@ -92,6 +92,10 @@ def track_faces(
             progress(index + 1)
     if not timestamps:
         raise InputError("the input has no frames to look for faces in")
+    for gone, person in identities.merged.items():
+        while person in identities.merged:
+            person = identities.merged[person]
+        seen.setdefault(person, []).extend(seen.pop(gone, []))
     people = []
     for face_id in sorted(seen):
         landmarks = np.full((len(timestamps), NUM_LANDMARKS, 3), np.nan, dtype=np.float32)
@@ -102,8 +106,8 @@ def track_faces(
     kept, warnings = _without_strays(people)
     if identities.doubtful:
         warnings.append(
-            f"{identities.doubtful} detections over a known face that resembled nobody known were left out as mistakes "
-            "of the tracker"
+            f"{identities.doubtful} detections that resembled nobody, over a known face or where it had just been, "
+            "were left out as faces being hidden"
         )
     for face_id, person in enumerate(kept):
         person.face_id = face_id
