@@ -1,5 +1,21 @@
 """Frozen per-frame coarse reconstructors behind one interface: landmark fitting (default), DECA, EMOCA."""
 
+from ..errors import UsageError
+from ..face_models import FaceModel
 from .base import CoarseReconstructor, CoarseSequence
+from .landmark_fitting import LandmarkFitting
 
-__all__ = ["CoarseReconstructor", "CoarseSequence"]
+__all__ = ["COARSE_RECONSTRUCTORS", "CoarseReconstructor", "CoarseSequence", "LandmarkFitting", "load_coarse"]
+
+COARSE_RECONSTRUCTORS = ("landmarks",)
+
+
+def load_coarse(name: str, face_model: FaceModel) -> CoarseReconstructor:
+    """The coarse reconstructor of this name, on this face model.
+
+    Raises:
+        UsageError: an unknown name, or a face model that it cannot fit.
+    """
+    if name == "landmarks":
+        return LandmarkFitting(face_model)
+    raise UsageError(f"There is no coarse reconstructor {name!r}; choose one of {', '.join(COARSE_RECONSTRUCTORS)}.")

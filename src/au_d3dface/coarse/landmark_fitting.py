@@ -1,0 +1,132 @@
+"""The default coarse reconstructor: a linear face model fitted to tracked landmarks, nothing learned here.
+
+One identity and one neutral face a person (`neutral.py`), then pose, camera and expression of every frame
+(`frame_fitting.py`). No smoothing over time: a blink is followed without lag.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import NoFaceError
+from ..face_models import FaceModel
+from ..tracking import TrackedFace
+from .base import CoarseSequence
+from .detail import DetailInterpolator
+from .frame_fitting import FrameFit, FrameFitter
+from .landmark_basis import LandmarkBasis
+from .neutral import Neutral, NeutralEstimator
+
+MAX_NEUTRAL_FRAMES = 200
+CHUNK = 512
+EYE_CORNERS = (33, 263)
+
+
+class LandmarkFitting:
+    """Fits a face model to tracked landmarks; a `CoarseReconstructor`.
+
+    Args:
+        face_model: a linear face model with an embedding of the 468 landmarks.
+        landmark_noise: metres, standard deviation of a landmark in the image plane on a face of `reference_pixels`.
+        depth_weight: confidence in the tracker's depth relative to x and y. Depth is smooth over time but off by
+            millimetres from person to person.
+        iterations: Gauss-Newton steps a frame.
+
+    Raises:
+        UsageError: the face model has no embedding of the 468 landmarks.
+    """
+
+    name = "landmarks"
+    needs_frames = False
+
+    def __init__(
+        self,
+        face_model: FaceModel,
+        *,
+        frame_ridge: float = 2e-6,
+        person_ridge: float = 1e-5,
+        outlier: float = 3e-3,
+        depth_weight: float = 0.3,
+        iterations: int = 3,
+    ) -> None:
+        self.face_model = face_model
+        self.iterations = iterations
+        self.basis = LandmarkBasis(face_model)
+        self.detail = DetailInterpolator(face_model, self.basis.template)
+        self.neutral_estimator = NeutralEstimator(self.basis, person_ridge, frame_ridge, outlier, depth_weight)
+
+    @torch.no_grad()
+    def __call__(self, face: TrackedFace, neutral_landmarks: Tensor | None = None) -> CoarseSequence:
+        """Reconstructs one person: see `CoarseReconstructor`.
+
+        Raises:
+            NoFaceError: the person is valid in no frame.
+            ValueError: `neutral_landmarks` is not (478, 3) or not finite.
+        """
+        valid = torch.from_numpy(face.valid & np.isfinite(face.landmarks).all((1, 2)))
+        if not valid.any():
+            raise NoFaceError(f"Face {face.face_id} was found in no frame, so there is nothing to fit a face model to.")
+        landmarks = torch.from_numpy(face.landmarks)[valid].float()
+        neutral = self.estimate_neutral(landmarks if neutral_landmarks is None else neutral_landmarks[None].float())
+        fit, residual = self.fit_frames(landmarks, neutral)
+        return self.assemble(neutral, fit, residual, valid)
+
+    def estimate_neutral(self, landmarks: Tensor) -> Neutral:
+        """The neutral face of the person in (K, 478, 3) finite landmarks, from at most MAX_NEUTRAL_FRAMES of them."""
+        if landmarks.shape[1:] != (478, 3) or not torch.isfinite(landmarks).all():
+            raise ValueError(f"landmarks must be finite and of shape (frames, 478, 3), not {tuple(landmarks.shape)}")
+        if len(landmarks) > MAX_NEUTRAL_FRAMES:
+            landmarks = landmarks[torch.linspace(0, len(landmarks) - 1, MAX_NEUTRAL_FRAMES).round().long()]
+        return self.neutral_estimator(landmarks)
+
+    def fit_frames(self, landmarks: Tensor, neutral: Neutral) -> tuple[FrameFit, Tensor]:
+        """Fits (T, 478, 3) finite landmarks, in chunks so that memory for temporaries does not grow with T.
+
+        Returns:
+            The fit, and (T,) residuals as in `CoarseSequence.residual`.
+        """
+        fitter = self.neutral_estimator.fitter(neutral.landmarks)
+        fits, residuals = [], []
+        for chunk in landmarks[:, : self.basis.num_landmarks].split(CHUNK):
+            fits.append(fitter(chunk, self.iterations))
+            residuals.append(relative_residual(fitter, chunk, fits[-1]))
+        return FrameFit.cat(fits), torch.cat(residuals)
+
+    def neutral_vertices(self, neutral: Neutral) -> Tensor:
+        """(V, 3) metres, S̄."""
+        return self.face_model(neutral.shape, neutral.rest) + self.detail(neutral.detail)
+
+    def assemble(self, neutral: Neutral, fit: FrameFit, residual: Tensor, valid: Tensor) -> CoarseSequence:
+        """Puts the fits of the valid frames into the timeline."""
+        total = len(valid)
+        neutral_vertices = self.neutral_vertices(neutral)
+
+        def timeline(values: Tensor, empty: Tensor | float) -> Tensor:
+            out = torch.empty(total, *values.shape[1:])
+            out[:] = empty
+            out[valid] = values
+            return out
+
+        expression = timeline(fit.expression, 0.0)
+        basis = self.face_model.expression_basis
+        return CoarseSequence(
+            shape=neutral.shape,
+            expression=expression,
+            vertices=(expression @ basis.flatten(1)).view(total, *neutral_vertices.shape).add_(neutral_vertices),
+            neutral_vertices=neutral_vertices,
+            rotation=timeline(fit.rotation, torch.eye(3)),
+            scale=timeline(fit.scale, 1.0),
+            translation=timeline(fit.translation[:, :2], 0.0),
+            valid=valid,
+            residual=timeline(residual, float("nan")),
+        )
+
+
+def relative_residual(fitter: FrameFitter, points: Tensor, fit: FrameFit) -> Tensor:
+    """(T,) root mean square image-plane distance of landmarks to fit over the distance between the outer eye corners.
+
+    The eye corners are those of the neutral face in 3D, so that turning the head does not raise the residual.
+    """
+    right, left = EYE_CORNERS
+    between = (fitter.neutral[right] - fitter.neutral[left]).norm()
+    return fitter.residuals(points, fit)[..., :2].square().sum(-1).mean(-1).sqrt() / between

@@ -1,0 +1,163 @@
+"""The person's neutral face: identity, the face at rest, and what the identity basis cannot say.
+
+A frame's landmarks in the head frame are  template + identity + expression + detail. Identity and the expression at
+rest are solved jointly, with a Gaussian prior on both, from ONE robust mean over the frames in which the person is at
+rest: a hundred smiling frames are one piece of evidence, not a hundred, so that a person who never relaxes is still
+seen as smiling. What a face at rest may differ from the population's by (a resting frown, parted lips) is absorbed in
+the neutral up to `REST_LIMIT` standard deviations in each expression coefficient; what exceeds it stays an expression.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .frame_fitting import FrameFit, FrameFitter
+from .landmark_basis import LandmarkBasis, rigid_directions
+from .metric_scale import size_factor
+
+REST_LIMIT = 0.5
+"""Standard deviations of each expression coefficient that a resting face may differ by from the population's."""
+
+LIP_GAPS = ((13, 14), (82, 87), (312, 317))
+LIP_GAP_SCALE = 0.003
+"""Pairs of inner lip landmarks, and the gap (metres) that counts as one standard deviation away from rest."""
+
+REST_QUANTILE = 0.1
+"""Share of the frames that is taken to be at rest, at least."""
+
+
+@dataclass
+class Neutral:
+    """A person's neutral face.
+
+    Attributes:
+        shape: (S,) identity coefficients.
+        rest: (E,) the part of the resting expression that belongs to the neutral.
+        detail: (L, 3) metres at the landmarks, beyond identity and expression bases.
+        landmarks: (L, 3) metres: template + shape + rest + detail.
+        energy: squared Mahalanobis distance of the frames that it was taken from to the population's resting face.
+    """
+
+    shape: Tensor
+    rest: Tensor
+    detail: Tensor
+    landmarks: Tensor
+    energy: float
+
+
+def frontal_weights(rotation: Tensor) -> Tensor:
+    """(T,) 1 up to about 25 degrees from frontal, 0.01 from 60 degrees on."""
+    return ((rotation[:, 2, 2] - 0.5) / 0.4).clamp(0.01, 1.0)
+
+
+class NeutralEstimator:
+    """Estimates `Neutral` from landmarks of some frames; the normal equations' matrix is factored once.
+
+    Args:
+        basis: the face model at its landmarks.
+        ridge: prior weight on identity and expression coefficients, square metres.
+        frame_ridge, outlier, depth_weight: as in `FrameFitter`.
+    """
+
+    def __init__(
+        self, basis: LandmarkBasis, ridge: float, frame_ridge: float, outlier: float, depth_weight: float
+    ) -> None:
+        self.basis, self.settings = basis, (frame_ridge, outlier, depth_weight)
+        directions = torch.cat([basis.shape, basis.expression, rigid_directions(basis.template)])
+        weights = basis.weights[:, None] * basis.template.new_tensor([1.0, 1.0, depth_weight])
+        prior = directions.new_full((len(directions),), ridge)
+        prior[-7:] = 1e-9
+        self.directions = directions
+        self.solver = _ridge_solver(directions, weights, prior)
+        sized = torch.cat([basis.shape, directions[-7:-1]])
+        self.sized_solver = _ridge_solver(sized, weights, torch.cat([prior[: len(basis.shape)], prior[-7:-1]]))
+
+    def fitter(self, neutral: Tensor) -> FrameFitter:
+        return FrameFitter(self.basis, neutral, *self.settings)
+
+    def __call__(self, landmarks: Tensor, iterations: int = 3) -> Neutral:
+        """The neutral face of the person in (K, 478, 3) landmarks, all finite.
+
+        Every round fits the frames with the neutral of the round before, weighs them by how near they are to rest, and
+        solves for identity and resting expression from their mean.
+        """
+        basis = self.basis
+        points = landmarks[:, : basis.num_landmarks]
+        neutral, weights = basis.template, None
+        for _ in range(iterations):
+            fitter = self.fitter(neutral)
+            fit = fitter(points, iterations=2)
+            heads = fit.to_head_frame(points)
+            weights = self.rest_weights(heads, fitter, fit, points)
+            mean = torch.tensordot(weights, heads, dims=1)
+            shape, expression, detail = self.solve(mean)
+            rest = expression.clamp(-REST_LIMIT, REST_LIMIT)
+            neutral = self.compose(shape, rest, detail)
+        energy = expression.square().sum() + lip_gap_energy(mean[None])[0]
+        factor = size_factor(landmarks, fit.rotation, fit.scale, weights)
+        return self.resize(neutral, rest, factor, float(energy))
+
+    def rest_weights(self, heads: Tensor, fitter: FrameFitter, fit: FrameFit, points: Tensor) -> Tensor:
+        """(K,) weights that sum to 1: frontal, well fitted, of little expression, near one another."""
+        expression = self.expressions(heads)
+        energy = expression.square().sum(1) + lip_gap_energy(heads)
+        misfit = fitter.residuals(points, fit)[..., :2].square().sum(-1).mean(-1)
+        trust = frontal_weights(fit.rotation) / (1 + (misfit / (4 * misfit.median())).square())
+        order = energy.argsort()
+        share = trust[order].cumsum(0) / trust.sum()
+        level = energy[order][torch.searchsorted(share, share.new_tensor([REST_QUANTILE])).clamp_max(len(share) - 1)]
+        weights = trust * torch.exp(-(energy - level).clamp_min(0) / (0.25 * level + 1))
+        # Frames that pass through rest on the way from one expression to another lie off the mean of those that stay.
+        for _ in range(2):
+            centre = (weights[:, None] * expression).sum(0) / weights.sum()
+            distance = (expression - centre).square().sum(1)
+            typical = (weights * distance).sum() / weights.sum() + 1e-6
+            refined = weights / (1 + (distance / typical).square())
+        return refined / refined.sum()
+
+    def expressions(self, heads: Tensor) -> Tensor:
+        """(K, L, 3) head-frame landmarks to (K, E): each frame's own expression, identity solved along with it."""
+        count = len(self.basis.shape)
+        return self._coefficients(heads)[:, count : count + len(self.basis.expression)]
+
+    def _coefficients(self, heads: Tensor) -> Tensor:
+        return (heads - self.basis.template).flatten(1) @ self.solver.T
+
+    def solve(self, mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(L, 3) landmarks in the head frame to identity (S,), expression (E,) and the rest, (L, 3)."""
+        coefficients = self._coefficients(mean[None])[0]
+        detail = mean - self.basis.template - torch.tensordot(coefficients, self.directions, dims=1)
+        shape, expression, _ = coefficients.split([len(self.basis.shape), len(self.basis.expression), 7])
+        return shape, expression, detail
+
+    def compose(self, shape: Tensor, rest: Tensor, detail: Tensor) -> Tensor:
+        basis = self.basis
+        return (
+            basis.template
+            + torch.tensordot(shape, basis.shape, dims=1)
+            + torch.tensordot(rest, basis.expression, dims=1)
+            + detail
+        )
+
+    def resize(self, neutral: Tensor, rest: Tensor, factor: float, energy: float) -> Neutral:
+        """The neutral (L, 3) enlarged to its metric size, and the identity that says so as far as the basis can."""
+        basis = self.basis
+        target = neutral * factor - torch.tensordot(rest, basis.expression, dims=1)
+        shape = ((target - basis.template).flatten() @ self.sized_solver.T)[: len(basis.shape)]
+        detail = target - basis.template - torch.tensordot(shape, basis.shape, dims=1)
+        return Neutral(shape, rest, detail, neutral * factor, energy)
+
+
+def lip_gap_energy(heads: Tensor) -> Tensor:
+    """(K, L, 3) head-frame landmarks to (K,): squared mean gap between the lips, in units of LIP_GAP_SCALE."""
+    upper, lower = (list(side) for side in zip(*LIP_GAPS, strict=True))
+    gap = (heads[:, upper] - heads[:, lower]).norm(dim=-1).mean(1)
+    return (gap / LIP_GAP_SCALE).square()
+
+
+def _ridge_solver(directions: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
+    """(K, L, 3) directions, (L, 3) weights, (K,) prior to the (K, 3L) matrix of weighted ridge regression."""
+    flat = directions.flatten(1).double()
+    weighted = flat * weights.flatten().double()
+    return torch.linalg.solve(weighted @ flat.T + prior.double().diag(), weighted).float()
