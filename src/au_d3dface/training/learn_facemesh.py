@@ -20,48 +20,10 @@ from ..data.synthetic.tracked_renders import load_shards
 from ..face_models.ict import ICTFaceKit
 from ..geometry import similarity_alignment
 from ..tracking.topology import boundary_loops, face_mesh_triangles, mirror_indices
+from .render_alignment import IMAGE_TO_HEAD, align_renders, mean_face, mirrored
 
-IMAGE_TO_HEAD = torch.tensor([1.0, -1.0, -1.0])
 HELD_OUT = 0.15
 MODES = 50
-
-
-def robust_alignment(source: Tensor, target: Tensor, scale_of_errors: float = 0.003, rounds: int = 8) -> Tensor:
-    """`source` moved onto `target` by the similarity that most points agree on (iteratively reweighted).
-
-    Args:
-        source: (R, P, 3) in any unit. target: (R, P, 3) or (P, 3) metres.
-        scale_of_errors: metres; a point off by this much counts half (weights 1 / (1 + (e / scale)²)²).
-
-    Returns:
-        (R, P, 3) metres.
-    """
-    target = target.expand_as(source)
-    weights = torch.ones(source.shape[:2], dtype=source.dtype)
-    for _ in range(rounds):
-        rotation, scale, translation = similarity_alignment(source, target, weights)
-        moved = scale[:, None, None] * source @ rotation.transpose(-1, -2) + translation[:, None]
-        error = (moved - target).norm(dim=-1)
-        weights = (1 + (error / scale_of_errors) ** 2) ** -2
-    return moved
-
-
-def mirrored(points: Tensor) -> Tensor:
-    """(..., 468, 3) faces in the head frame, seen in a mirror."""
-    return points[..., torch.from_numpy(mirror_indices()), :] * torch.tensor([-1.0, 1.0, 1.0])
-
-
-def mean_face(tracked: Tensor, true_points: Tensor, rounds: int = 6) -> Tensor:
-    """(468, 3) metres: the symmetric mean of tracked faces (R, 468, 3), lying on the mean of the true ones."""
-    reference = (true_points.mean(0) + mirrored(true_points.mean(0))) / 2
-    mean = reference
-    for _ in range(rounds):
-        mean = robust_alignment(tracked, mean).mean(0)
-        mean = (mean + mirrored(mean)) / 2
-        # Only a rigid motion and the size come from the true points: the shape is the tracker's.
-        mean = robust_alignment(mean[None], reference)[0]
-        mean = (mean + mirrored(mean)) / 2
-    return mean
 
 
 def principal_modes(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -71,6 +33,11 @@ def principal_modes(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
     deviation = singular / len(flat) ** 0.5
     modes = vh[:count] * deviation[:count, None]
     return modes.unflatten(1, samples.shape[1:]), deviation**2
+
+
+def person_means(points: Tensor, person: np.ndarray, rows: np.ndarray) -> Tensor:
+    """(people, P, 3): the mean of each person's rows, of points (R, P, 3), person (R,) and rows (R,) bool."""
+    return torch.stack([points[torch.from_numpy(rows & (person == p))].mean(0) for p in np.unique(person[rows])])
 
 
 def fit_residual(faces: Tensor, model: dict[str, Tensor], ridge: float = 0.02, rounds: int = 10) -> Tensor:
@@ -139,18 +106,6 @@ def au_regions(kit: ICTFaceKit, template: Tensor) -> Tensor:
     return (motion >= levels[:, None] * motion.amax(1, keepdim=True)).to(torch.uint8)
 
 
-def rest_rows(renders: dict[str, np.ndarray]) -> np.ndarray:
-    """(R,) the row at rest of the same person in the same pose, -1 where the tracker missed it."""
-    index = {
-        (person, pose): row
-        for row, (person, pose) in enumerate(zip(renders["person"].tolist(), renders["pose"].tolist(), strict=True))
-        if renders["at_rest"][row] and renders["found"][row]
-    }
-    return np.array(
-        [index.get(key, -1) for key in zip(renders["person"].tolist(), renders["pose"].tolist(), strict=True)]
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--renders", type=Path, required=True, help="folder of data.synthetic.tracked_renders")
@@ -158,29 +113,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     renders = load_shards(arguments.renders)
-    rest = rest_rows(renders)
-    usable = renders["found"] & (rest >= 0)
     people = np.unique(renders["person"])
     held_out = np.isin(renders["person"], people[int(len(people) * (1 - HELD_OUT)) :])
+    learning = torch.from_numpy(renders["found"] & renders["at_rest"] & ~held_out)
     tracked = torch.from_numpy(renders["tracked"][:, :468]) * IMAGE_TO_HEAD
-    at_rest = renders["at_rest"]
-
-    learning = torch.from_numpy(usable & at_rest & ~held_out)
     template = mean_face(tracked[learning], torch.from_numpy(renders["true_points"])[learning])
-    aligned = torch.full_like(tracked, torch.nan)
-    rows = torch.from_numpy(np.flatnonzero(usable & at_rest))
-    aligned[rows] = robust_alignment(tracked[rows], template)
-    rows = torch.from_numpy(np.flatnonzero(usable & ~at_rest))
-    own_rest = torch.from_numpy(rest)[rows]
-    aligned[rows] = robust_alignment(tracked[rows], aligned[own_rest], scale_of_errors=0.0015)
+    aligned = align_renders(renders, template)
+    resting, moving = aligned.usable & renders["at_rest"], aligned.usable & ~renders["at_rest"]
 
-    identities = torch.stack(
-        [aligned[torch.from_numpy(usable & at_rest & (renders["person"] == p))].mean(0)
-         for p in people if (usable & at_rest & ~held_out & (renders["person"] == p)).any()]
-    ) - template  # fmt: skip
+    identities = person_means(aligned.points[:, :468], renders["person"], resting & ~held_out) - template
     shape_basis, shape_variance = principal_modes(torch.cat([identities, mirrored(identities)]), MODES)
-    moving = torch.from_numpy(np.flatnonzero(usable & ~at_rest & ~held_out))
-    motion = aligned[moving] - aligned[torch.from_numpy(rest)[moving]]
+    motion = aligned.motion(np.flatnonzero(moving & ~held_out))[:, :468]
     expression_basis, expression_variance = principal_modes(torch.cat([motion, mirrored(motion)]), MODES)
 
     triangles = face_mesh_triangles()
@@ -196,14 +139,18 @@ def main() -> None:
     save_file({key: value.contiguous() for key, value in model.items()}, temporary)
     temporary.replace(arguments.output)
 
-    print(f"{usable.sum()} of {len(usable)} renders of {len(people)} people, {HELD_OUT:.0%} of the people held out")
+    print(
+        f"{aligned.usable.sum()} of {len(held_out)} renders of {len(people)} people, {HELD_OUT:.0%} of the people held out"
+    )
     for name, variance in (("identity", shape_variance), ("expression", expression_variance)):
         print(f"{name}: {MODES} modes hold {variance[:MODES].sum() / variance.sum():.2%} of the variance, "
               f"standard deviation a point {1e3 * (variance.sum() / 468) ** 0.5:.2f} mm")  # fmt: skip
-    for name, part in (("rest", usable & at_rest & held_out), ("expressions", usable & ~at_rest & held_out)):
-        residual = fit_residual(aligned[torch.from_numpy(np.flatnonzero(part))], model)
-        print(f"held-out people, {name}: residual {1e3 * residual.square().mean().sqrt():.2f} mm rms, "
-              f"{1e3 * residual.median():.2f} mm median")  # fmt: skip
+    for name, part in (("rest", resting & held_out), ("expressions", moving & held_out)):
+        residual = fit_residual(aligned.points[torch.from_numpy(np.flatnonzero(part)), :468], model)
+        print(
+            f"held-out people, {name}: residual {1e3 * residual.square().mean().sqrt():.2f} mm rms, "
+            f"{1e3 * residual.median():.2f} mm median"
+        )
 
 
 if __name__ == "__main__":
