@@ -1,9 +1,15 @@
 """Fixtures shared by all tests."""
 
+import itertools
 import os
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
+from av.video.reformatter import ColorRange, Colorspace
 
 # Tests never reach for the network: what they need, they make or find beside the checkout.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -23,3 +29,58 @@ def shared_data() -> Path:
 def clips(shared_data: Path) -> Path:
     """The folder of real video clips of the development data."""
     return shared_data / "clips"
+
+
+@pytest.fixture(scope="session")
+def make_video():
+    """A function that encodes frames to a video file with PyAV; see its arguments."""
+    return _make_video
+
+
+def _make_video(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    frame_rate: float = 30.0,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    rotation: float = 0.0,
+    mirrored: bool = False,
+    timestamps: Sequence[float] | None = None,
+    full_range: bool = False,
+    matrix: Colorspace = Colorspace.ITU601,
+    pixel_aspect_ratio: Fraction = Fraction(1),
+    sound_first: bool = False,
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """Writes (H, W, 3) uint8 RGB frames; the container follows from the suffix of `path`.
+
+    `rotation` is what a player turns the stored frames by, in degrees counterclockwise, and then mirrors left to right.
+    """
+    frames = iter(frames)
+    first = next(frames)
+    color_range = ColorRange.JPEG if full_range else ColorRange.MPEG
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        if sound_first:
+            sound = container.add_stream("aac", rate=44_100, layout="mono")
+        stream = container.add_stream(codec, rate=Fraction(frame_rate).limit_denominator(1001), options=options or {})
+        stream.height, stream.width, stream.pix_fmt = *first.shape[:2], pix_fmt
+        stream.codec_context.time_base = Fraction(1, 90_000)
+        stream.codec_context.color_range, stream.codec_context.colorspace = color_range, matrix
+        stream.codec_context.sample_aspect_ratio = pixel_aspect_ratio
+        if rotation or mirrored:
+            stream.set_display_rotation(rotation, hflip=mirrored)
+        for index, image in enumerate(itertools.chain([first], frames)):
+            seconds = index / frame_rate if timestamps is None else timestamps[index]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(
+                format=pix_fmt, dst_colorspace=matrix, dst_color_range=color_range, threads=1
+            )
+            frame.pts, frame.time_base = round(seconds * 90_000), Fraction(1, 90_000)
+            container.mux(stream.encode(frame))
+        if sound_first:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+            silence.rate, silence.pts = 44_100, 0
+            container.mux(sound.encode(silence))
+            container.mux(sound.encode(None))
+        container.mux(stream.encode(None))
+    return path

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
 
@@ -19,6 +19,15 @@ PICTURE_SUFFIXES = frozenset(
 """File names that are taken for pictures; HEIC so that it gets a clear answer and not one tile of its mosaic."""
 
 _EXIF_ORIENTATION = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def pictures_of_folder(folder: Path) -> list[Path]:
@@ -89,19 +98,25 @@ def _upright_size(path: Path) -> tuple[int, int]:
     with _open(path) as picture:
         if getattr(picture, "is_animated", False) and picture.format in ("GIF", "PNG", "WEBP"):
             raise InputError(f"{path} is an animation; convert it to mp4, or to a folder of single pictures.")
-        turned = picture.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+        turned = _orientation(picture) in (5, 6, 7, 8)
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
+
+
+def _orientation(picture: Image.Image) -> int:
+    # Of the base class: that of PNG decodes the whole picture in search of an entry after the pixels.
+    return Image.Image.getexif(picture).get(_EXIF_ORIENTATION, 1)
 
 
 def _read(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB; transparency is dropped."""
     with _open(path) as picture:
         try:
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I"):  # 16 bits of gray, which Pillow's own conversion would clip to white
-                gray = (np.asarray(picture).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+            transpose = _TRANSPOSE.get(_orientation(picture))
+            upright = picture if transpose is None else picture.transpose(transpose)
+            if upright.mode.startswith("I"):  # 16 bits of gray, which Pillow's own conversion would clip to white
+                gray = (np.asarray(upright).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
                 return np.repeat(gray[..., None], 3, axis=-1)
-            return np.array(picture.convert("RGB"))
+            return np.array(upright.convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise _unreadable(path, error) from error
 

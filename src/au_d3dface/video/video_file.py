@@ -76,7 +76,8 @@ class VideoFile:
                 )
                 count += 1
                 last_time = frame.time if frame.time is not None else last_time
-                yield clock(frame.time), upright(rgb.to_ndarray(), self._display_matrix)
+                decoding_time = None if frame.dts is None else float(frame.dts * stream.time_base)
+                yield clock(frame.time, decoding_time), upright(rgb.to_ndarray(), self._display_matrix)
             if errors or self._ends_early(container, stream, last_time):
                 warnings.append(
                     f"{self._path} is damaged or cut off: {count} frames could be read, the last at "
@@ -130,26 +131,37 @@ def upright(image: np.ndarray, display_matrix: np.ndarray | None) -> np.ndarray:
 
 
 class _Clock:
-    """Seconds from the first frame, strictly increasing, from presentation times that may be missing or wrong."""
+    """Seconds from the first frame, strictly increasing, from timestamps that may be missing or wrong.
+
+    The decoding times stand in where the presentation times have gone wrong more often, as in AVI files that know no
+    order of presentation.
+    """
 
     def __init__(self, period: float) -> None:
         self._period = period
         self._origin: float | None = None
-        self._started = False
-        self.now = 0.0
+        self._last: list[float | None] = [None, None]  # presentation and decoding time of the frame before
+        self._faults = [0, 0]
+        self.now = -period
 
-    def __call__(self, time: float | None) -> float:
-        follows = self.now + self._period if self._started else 0.0
+    def __call__(self, presentation_time: float | None, decoding_time: float | None) -> float:
+        times = (presentation_time, decoding_time)
+        for kind, time in enumerate(times):
+            last = self._last[kind]
+            self._faults[kind] += time is not None and last is not None and time <= last
+            self._last[kind] = time if time is not None else last
+        kind = int(presentation_time is None or (decoding_time is not None and self._faults[0] > self._faults[1]))
+        time = times[kind]
+        follows = max(self.now + self._period, 0.0)
         if time is None:
             self.now = follows
         elif self._origin is None or not -_DISORDER < time - self._origin - self.now < _LONGEST_GAP:
             self._origin, self.now = time - follows, follows
-        elif time - self._origin > self.now or not self._started:
+        elif time - self._origin > self.now:
             self.now = time - self._origin
         else:
             # A repeated or misplaced timestamp: half a frame on, so that the right ones after it are reached again.
             self.now += self._period / 2
-        self._started = True
         return self.now
 
 

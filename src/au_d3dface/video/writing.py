@@ -58,6 +58,7 @@ class VideoWriter:
             raise OutputError(f"{self.path} is a folder; a video needs the name of a file.")
         self._temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.part")
         try:
+            self._temporary.touch(exist_ok=False)  # FFmpeg would create it only when the first frame comes
             self._container = av.open(
                 os.path.abspath(self._temporary), "w", format="mp4", options={"movflags": "+faststart"}
             )
