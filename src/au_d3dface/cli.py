@@ -82,11 +82,13 @@ def _add_reconstruct(commands) -> None:
 
 def _reconstruct(options: argparse.Namespace) -> int:
     from .export import check_output_directory, parse_formats
+    from .video import VideoReader
 
-    # What can be refused is refused before the first slow import.
+    # What can be refused is refused before the slow imports.
     formats = parse_formats(options.formats)
     check_output_directory(options.output)
     video = _input(options.video)
+    VideoReader(video).close()
     with _Progress(options.quiet) as progress:
         progress.say("loading")
         warnings.filterwarnings("ignore")  # of dependencies; ours are sentences in the summary
@@ -101,14 +103,22 @@ def _reconstruct(options: argparse.Namespace) -> int:
             face_landmarker=options.face_landmarker,
         )
         settings = {name: value for name, value in vars(options).items() if name not in ("run", "quiet")}
-        action_units = pipeline.model.config.action_units
+        config = pipeline.model.config
         try:
             result = pipeline.reconstruct(
                 video, faces=options.faces, neutral=options.neutral, au_labels=options.au_labels, progress=progress
             )
         except NoFaceError as error:
             if error.timestamps is not None:  # the frames were looked at: say of each that there was nobody
-                write_outputs([], options.output, ("csv",), None, error.timestamps, action_units)
+                write_outputs(
+                    [],
+                    options.output,
+                    "csv",
+                    None,
+                    error.timestamps,
+                    config.action_units,
+                    intensities=config.predict_intensity,
+                )
             raise
         written = write_outputs(
             result.sequences,
@@ -116,7 +126,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
             formats,
             {"settings": settings, "warnings": result.warnings, "seconds": result.seconds},
             result.timestamps,
-            action_units,
+            config.action_units,
             progress=progress,
             per_face=options.faces == "all",
         )

@@ -5,6 +5,7 @@
 Frames are streamed; what is kept of a frame is its landmarks.
 """
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -26,7 +27,7 @@ from .face_sequence import FaceSequence
 from .label_files import AULabels, read_au_labels
 from .modeling_au_d3dface import AUD3DFaceForReconstruction
 from .tracking import LandmarkTracker, TrackedFace, TrackedVideo, load_tracker, track_faces
-from .video import Frame, VideoReader, open_video, sample_frames, spread_samples
+from .video import Frame, VideoReader, sample_frames, spread_samples
 from .video_processing_au_d3dface import AUD3DFaceVideoProcessor, crop_face
 
 Progress = Callable[[str, int, int | None], None]
@@ -188,7 +189,7 @@ class AUD3DFacePipeline:
     # ------------------------------------------------------------------------------------------------ video, tracking
 
     def _track(self, video: str | PathLike[str], clock: "_Clock", report: Progress) -> TrackedVideo:
-        with open_video(video) as reader:
+        with VideoReader(video) as reader:
             with closing(self.tracker()) as tracker, clock("tracking"):
                 tracked = track_faces(_timed(_reported(reader, report), clock), tracker)
             clock.seconds["tracking"] -= clock.seconds["decoding"]  # the frames were decoded inside
@@ -197,7 +198,7 @@ class AUD3DFacePipeline:
 
     def _neutral_landmarks(self, picture: str | PathLike[str]) -> Tensor:
         """(478, 3) landmarks of the largest face of a picture."""
-        with open_video(picture) as reader, closing(self.tracker()) as tracker:
+        with VideoReader(picture) as reader, closing(self.tracker()) as tracker:
             frame = next(iter(reader), None)
             if frame is None:
                 raise InputError(f"the neutral picture {picture} holds no picture")
@@ -217,7 +218,7 @@ class AUD3DFacePipeline:
         size = self.model.config.image_size
         crops = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
         wanted = {int(frame): row for row, frame in enumerate(frames) if frame >= 0}
-        with open_video(video) as reader:
+        with VideoReader(video) as reader:
             for frame in reader:
                 if frame.index in wanted:
                     crop = crop_face(frame.image, face.landmarks[frame.index], size)
@@ -249,7 +250,10 @@ class AUD3DFacePipeline:
         if crops is not None:
             pixels = self.video_processor([crops[first:]], return_tensors="pt", do_resize=False)
             inputs["pixel_values_videos"] = pixels["pixel_values_videos"].to(device)
-        output = self.model.generate(**inputs, **generation)
+        settings = copy.deepcopy(self.model.generation_config)
+        if unknown := settings.update(**generation):
+            raise UsageError(f"{next(iter(unknown))!r} is not a setting of the decoding")
+        output = self.model.generate(**inputs, generation_config=settings)
 
         valid = coarse.valid.cpu().numpy()
 
@@ -277,7 +281,7 @@ class AUD3DFacePipeline:
             au_probabilities=probabilities,
             au_intensities=intensities,
             au_masks=self.coarse.face_model.au_masks(config.action_units).cpu().numpy(),
-            thresholds=self.model.generation_config.thresholds_for(config),
+            thresholds=np.array(settings.thresholds(config.num_action_units), np.float32),
             rotation=coarse.rotation.cpu().numpy(),
             scale=coarse.scale.cpu().numpy(),
             translation=coarse.translation.cpu().numpy(),
