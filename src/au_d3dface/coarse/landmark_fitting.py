@@ -17,8 +17,8 @@ from .frame_fitting import FrameFit, FrameFitter
 from .landmark_basis import LandmarkBasis
 from .neutral import Neutral, NeutralEstimator
 
-MAX_NEUTRAL_FRAMES = 200
-CHUNK = 512
+MAX_NEUTRAL_FRAMES = 150
+CHUNK = 128
 EYE_CORNERS = (33, 263)
 
 
