@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from au_d3dface.face_sequence import FaceSequence
+from au_d3dface.video import VideoWriter
 
 
 def _make_sequence(frames: int = 24, invalid: tuple[int, ...] = (9, 10), rank: int = 3, seed: int = 0) -> FaceSequence:
@@ -62,3 +63,16 @@ def make_sequence() -> Callable[..., FaceSequence]:
 @pytest.fixture
 def small_sequence() -> FaceSequence:
     return _make_sequence()
+
+
+@pytest.fixture
+def sequence_with_video(small_sequence: FaceSequence, tmp_path_factory: pytest.TempPathFactory) -> FaceSequence:
+    """The small sequence over a video of 160 x 160 grey pixels with a slowly moving shade."""
+    path = tmp_path_factory.mktemp("video") / "source.mp4"
+    shade = np.linspace(60, 120, 160).astype(np.uint8)
+    with VideoWriter(path, 25.0, 160, 160) as writer:
+        for frame in range(len(small_sequence)):
+            image = np.broadcast_to(np.roll(shade, frame)[:, None, None], (160, 160, 3))
+            writer.write(np.ascontiguousarray(image), frame / 25)
+    small_sequence.source = str(path)
+    return small_sequence

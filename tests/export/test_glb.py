@@ -38,7 +38,7 @@ class GlbFile:
         start = (view.byteOffset or 0) + offset
         assert start % 4 == 0
         values = np.ndarray((accessor.count, width), dtype, self.blob, start, (stride, dtype.itemsize))
-        if accessor.min is not None:
+        if accessor.min:
             assert np.allclose(values.min(0), accessor.min)
             assert np.allclose(values.max(0), accessor.max)
         return values

@@ -1,7 +1,7 @@
-"""Files made from FaceSequences: csv, npz, obj, animated glb, ARKit curves, overlay video, timeline plot, summary."""
+"""Files made from FaceSequences: csv, npz, obj, animated glb, overlay video, timeline plot, summary."""
 
-from .csv import write_csv
 from .files import check_output_directory
-from .npz import write_npz
+from .formats import DEFAULT_FORMATS, FORMATS, parse_formats
+from .outputs import save_sequence, write_outputs
 
-__all__ = ["check_output_directory", "write_csv", "write_npz"]
+__all__ = ["DEFAULT_FORMATS", "FORMATS", "check_output_directory", "parse_formats", "save_sequence", "write_outputs"]

@@ -90,23 +90,33 @@ def move_into(staging: Path, directory: Path) -> list[Path]:
     A folder of meshes is replaced as a whole, so that no frame of an earlier, longer run is left among the new ones.
 
     Returns:
-        The new paths, in order.
+        The new files and folders of meshes, in order.
+
+    Raises:
+        OutputError: a folder has the name of a file, or a file that of a folder. Then nothing has been moved.
     """
-    moved = []
-    for entry in sorted(staging.iterdir()):
-        target = directory / entry.name
-        if entry.is_dir() and entry.name.startswith("face_") and target.is_dir():
-            moved += move_into(entry, target)
-            continue
-        if target.is_dir() and not target.is_symlink():
-            if not entry.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-            os.rename(target, staging / f"{TEMPORARY_PREFIX}{entry.name}")  # removed with the staging folder
-            os.rename(entry, target)
+    with output_errors(directory):
+        moves = list(_moves(staging, directory))
+        for source, target in moves:
+            target.parent.mkdir(exist_ok=True)
+            if source.is_dir() and target.is_dir():
+                os.rename(target, source.with_name(f"{TEMPORARY_PREFIX}{source.name}"))  # goes with the staging folder
+            os.replace(source, target)
+    return [target for _, target in moves]
+
+
+def _moves(staging: Path, directory: Path) -> Iterator[tuple[Path, Path]]:
+    if directory.exists() and not directory.is_dir():
+        raise OutputError(f"cannot write {directory}: a file has its name; remove it or choose another folder")
+    for source in sorted(staging.iterdir()):
+        target = directory / source.name
+        if source.is_dir() and source.name.startswith("face_"):
+            yield from _moves(source, target)
+        elif target.exists() and target.is_dir() != source.is_dir():
+            kind = "folder" if target.is_dir() else "file"
+            raise OutputError(f"cannot write {target}: a {kind} has its name; remove it or choose another folder")
         else:
-            os.replace(entry, target)
-        moved.append(target)
-    return moved
+            yield source, target
 
 
 def check_output_directory(directory: str | PathLike[str]) -> Path:
@@ -116,19 +126,15 @@ def check_output_directory(directory: str | PathLike[str]) -> Path:
         OutputError: the path is a file, lies below a file, or cannot be written.
     """
     directory = Path(directory)
-    if directory.exists() and not directory.is_dir():
-        raise OutputError(f"cannot write into {directory}: it is a file; give --output the path of a folder")
-    missing = not directory.exists()
-    with staging_folder(directory) as staging:
-        (staging / "check").write_bytes(b"1")
-    if missing:
-        _remove_empty(directory)
-    return directory
-
-
-def _remove_empty(directory: Path) -> None:
     with output_errors(directory):
-        directory.rmdir()
+        # The nearest folder above that exists: what is missing below it can be made if it can be written.
+        existing = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
+        if not existing.is_dir():
+            above = "" if existing == directory else f"{existing} above it is not a folder but "
+            raise OutputError(f"cannot write into {directory}: {above or 'it is '}a file; choose another folder")
+        with tempfile.TemporaryFile(prefix=TEMPORARY_PREFIX, dir=existing) as file:
+            file.write(b"1")
+    return directory
 
 
 def _umask() -> int:

@@ -21,7 +21,7 @@ from .files import atomic_path
 from .morph_targets import PER_FRAME_LIMIT, TARGET_BYTES, MorphTargets, morph_targets
 
 DEFAULT_SECONDS = 60.0
-SKIN = [0.62, 0.40, 0.30, 1.0]
+SKIN = [0.60, 0.41, 0.32, 1.0]
 """Base colour, linear RGBA: a light brown under a viewer's neutral light."""
 
 
@@ -73,6 +73,7 @@ def write_glb(
         OutputError: the file cannot be written.
     """
     rows = _rows(sequence, frame_range)
+    first, last = int(rows[0]) + 1, int(rows[-1]) + 1
     # glTF wants strictly increasing times; of frames that share one (in float32), the last is kept.
     times = (sequence.timestamps[rows] - sequence.timestamps[rows[0]]).astype(np.float32)
     kept = np.append(np.diff(times) > 0, True)
@@ -104,7 +105,6 @@ def write_glb(
         )
     ]
     document.meshes, document.nodes = [mesh], [node]
-    first, last = int(rows[0]) + 1, int(rows[-1]) + 1
     extras = _extras(sequence, rows, targets, head_pose)
     document.scenes, document.scene = [gltf.Scene(name="face", nodes=[0], extras=extras)], 0
     document.buffers = [gltf.Buffer(byteLength=len(builder.data))]
