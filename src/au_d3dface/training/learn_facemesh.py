@@ -3,7 +3,7 @@
     python -m au_d3dface.training.learn_facemesh --renders DIR --ict-facekit FILE --output facemesh.safetensors
 
 Template: the mean tracked face at rest, at ICT-FaceKit's scale and in its head frame. Identity: principal components of
-the people's mean faces at rest. Expression: principal components of frame minus the same person at rest in the same
+people's faces at rest, in several poses each. Expression: principal components of frame minus the same person at rest in the same
 pose, which takes the pose's error out. Every sample enters twice, as it is and mirrored.
 """
 
@@ -27,17 +27,12 @@ MODES = 50
 
 
 def principal_modes(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Principal components through zero of (R, 468, 3), each in units of its standard deviation, and their variances."""
+    """Principal components through zero of (R, P, 3), one standard deviation each, and all variances (m², summed)."""
     flat = samples.flatten(1)
     _, singular, vh = torch.linalg.svd(flat, full_matrices=False)
     deviation = singular / len(flat) ** 0.5
     modes = vh[:count] * deviation[:count, None]
     return modes.unflatten(1, samples.shape[1:]), deviation**2
-
-
-def person_means(points: Tensor, person: np.ndarray, rows: np.ndarray) -> Tensor:
-    """(people, P, 3): the mean of each person's rows, of points (R, P, 3), person (R,) and rows (R,) bool."""
-    return torch.stack([points[torch.from_numpy(rows & (person == p))].mean(0) for p in np.unique(person[rows])])
 
 
 def fit_residual(faces: Tensor, model: dict[str, Tensor], ridge: float = 0.02, rounds: int = 10) -> Tensor:
@@ -93,17 +88,66 @@ def unwrap(template: Tensor, triangles: np.ndarray) -> Tensor:
     return torch.from_numpy(place[:468]).float().clamp(0, 1)
 
 
-_MASK_LEVELS = {25: 0.35, 26: 0.3, 12: 0.22, 6: 0.3, 9: 0.25, 28: 0.3}
-"""Share of an AU's largest motion from which on a point belongs to its region; 0.25 where none is named."""
+_LIP_CORNERS, _BROWS = (61, 291), (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
+_NOSE_WINGS, _CHEEKS = (129, 358, 168), (50, 280)
+_EYES, _LIPS = "eyes", "mouth"
+
+_REGIONS: dict[int, tuple[float, str | tuple[int, ...], float]] = {
+    1: (0.30, (107, 336, 9), 0.038),
+    2: (0.30, (105, 334, 70, 300), 0.030),
+    4: (0.25, (*_BROWS, 9), 0.016),
+    5: (0.20, _EYES, 0.012),
+    6: (0.25, (*_CHEEKS, 117, 346, 226, 446), 0.026),
+    7: (0.15, _EYES, 0.011),
+    9: (0.15, (*_NOSE_WINGS, 6, 195), 0.020),
+    10: (0.30, (0, 129, 358, 61, 291, 2), 0.024),
+    12: (0.25, (*_LIP_CORNERS, 205, 425), 0.034),
+    14: (0.20, _LIP_CORNERS, 0.030),
+    15: (0.20, (*_LIP_CORNERS, 202, 422), 0.026),
+    17: (0.25, (17, 200, 199, 175), 0.030),
+    20: (0.25, _LIP_CORNERS, 0.036),
+    23: (0.20, _LIPS, 0.011),
+    24: (0.20, _LIPS, 0.011),
+    25: (0.30, _LIPS, 0.013),
+    26: (0.30, (17, 200, 152, 148, 377, 61, 291), 0.040),
+    28: (0.20, _LIPS, 0.014),
+    45: (0.03, _EYES, 0.009),
+}
+"""For each AU the share of its largest motion from which on a point belongs to its region, and where that is asked at
+all: within so many metres of landmarks, or of the border of the eyes or the mouth. A muscle's skin drags on its
+neighbours' (a wrinkled nose lifts the cheeks); the second half keeps a region to what FACS names."""
 
 
 def au_regions(kit: ICTFaceKit, template: Tensor) -> Tensor:
-    """(19, 468) uint8: where each AU moves the true points, the same left and right."""
+    """(19, 468) uint8: where each AU moves the true points, near its muscle; the same left and right."""
     motion = kit.landmarks_468(kit.au_displacements(facs.ALL).sum(1), kit.faces).norm(dim=-1)
     mirror = torch.from_numpy(mirror_indices())
     motion = (motion + motion[:, mirror]) / 2
-    levels = torch.tensor([_MASK_LEVELS.get(number, 0.25) for number in facs.ALL])
-    return (motion >= levels[:, None] * motion.amax(1, keepdim=True)).to(torch.uint8)
+    loops = boundary_loops()
+    borders = {_EYES: np.concatenate([loops["right_eye"], loops["left_eye"]]), _LIPS: loops["mouth"]}
+    regions = []
+    for number, size in zip(facs.ALL, motion, strict=True):
+        level, centres, reach = _REGIONS[number]
+        rows = torch.from_numpy(borders[centres]) if isinstance(centres, str) else torch.tensor(centres)
+        distance = torch.cdist(template, template[rows]).amin(1)
+        near = distance <= reach
+        near |= near[mirror]
+        regions.append((size >= level * size[near].max()) & near)
+    return _without_notches(torch.stack(regions)).to(torch.uint8)
+
+
+def _without_notches(regions: Tensor, rounds: int = 2) -> Tensor:
+    """A point takes the side of two thirds of its neighbours on the mesh, where there is such a majority."""
+    triangles = torch.from_numpy(face_mesh_triangles())
+    adjacency = torch.zeros(regions.shape[1], regions.shape[1])
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        adjacency[triangles[:, a], triangles[:, b]] = adjacency[triangles[:, b], triangles[:, a]] = 1
+    mirror = torch.from_numpy(mirror_indices())
+    adjacency = torch.maximum(adjacency, adjacency[mirror][:, mirror])  # six diagonals differ between the sides
+    for _ in range(rounds):
+        share = regions.float() @ adjacency / adjacency.sum(0)
+        regions = torch.where(share > 0.7, True, torch.where(share < 0.3, False, regions))
+    return regions
 
 
 def main() -> None:
@@ -121,7 +165,8 @@ def main() -> None:
     aligned = align_renders(renders, template)
     resting, moving = aligned.usable & renders["at_rest"], aligned.usable & ~renders["at_rest"]
 
-    identities = person_means(aligned.points[:, :468], renders["person"], resting & ~held_out) - template
+    # Every pose of a person is a sample of its own: a video's steady pose biases its face as much as identity does.
+    identities = aligned.points[torch.from_numpy(resting & ~held_out), :468] - template
     shape_basis, shape_variance = principal_modes(torch.cat([identities, mirrored(identities)]), MODES)
     motion = aligned.motion(np.flatnonzero(moving & ~held_out))[:, :468]
     expression_basis, expression_variance = principal_modes(torch.cat([motion, mirrored(motion)]), MODES)
@@ -139,9 +184,7 @@ def main() -> None:
     save_file({key: value.contiguous() for key, value in model.items()}, temporary)
     temporary.replace(arguments.output)
 
-    print(
-        f"{aligned.usable.sum()} of {len(held_out)} renders of {len(people)} people, {HELD_OUT:.0%} of the people held out"
-    )
+    print(f"{aligned.usable.sum()} of {len(held_out)} renders of {len(people)} people; {HELD_OUT:.0%} of them held out")
     for name, variance in (("identity", shape_variance), ("expression", expression_variance)):
         print(f"{name}: {MODES} modes hold {variance[:MODES].sum() / variance.sum():.2%} of the variance, "
               f"standard deviation a point {1e3 * (variance.sum() / 468) ** 0.5:.2f} mm")  # fmt: skip

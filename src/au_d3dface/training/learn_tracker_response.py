@@ -1,6 +1,7 @@
 """Measures how MediaPipe answers identities, action units and poses, on tracked renders.
 
-    python -m au_d3dface.training.learn_tracker_response --renders DIR --ict-facekit FILE --jitter-landmarks A.npy B.npy
+    python -m au_d3dface.training.learn_tracker_response --renders DIR --ict-facekit FILE --jitter-landmarks NPY ... \\
+        --output tracker_response.safetensors
 
 Writes the tensors of `data.synthetic.tracker_response.TrackerResponse`. Everything is a ridge regression or a principal
 component analysis; every sample enters twice, as it is and mirrored.
@@ -11,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 from safetensors.torch import save_file
+from scipy.optimize import nnls
 from torch import Tensor
 
 from .. import facs
 from ..data.synthetic.tracked_renders import load_shards
 from ..data.synthetic.tracker_response import pose_features
 from ..face_models import FaceMesh, ICTFaceKit
-from .learn_facemesh import person_means, principal_modes
+from .learn_facemesh import principal_modes
 from .render_alignment import IMAGE_TO_HEAD, align_renders, mirrored, robust_alignment
 
 PAIRS = ((6, 12), (12, 25), (25, 26), (1, 2), (1, 4), (4, 7), (15, 17), (17, 24), (9, 10), (20, 25), (10, 25))
@@ -47,6 +48,11 @@ def mirrored_shapes(names: tuple[str, ...]) -> Tensor:
     pairs = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
     names_of_mirror = [pairs.get(n, n[:-2] + swap[n[-2:]] if n[-2:] in swap else n) for n in names]
     return torch.tensor([names.index(n) for n in names_of_mirror])
+
+
+def person_means(points: Tensor, person: np.ndarray, rows: np.ndarray) -> Tensor:
+    """(people, P, 3): the mean of each person's rows, of points (R, P, 3), person (R,) and rows (R,) bool."""
+    return torch.stack([points[torch.from_numpy(rows & (person == p))].mean(0) for p in np.unique(person[rows])])
 
 
 def measure_expressions(motion: Tensor, units: Tensor, other: Tensor, left: Tensor) -> dict[str, Tensor]:
@@ -85,8 +91,8 @@ def measure_expressions(motion: Tensor, units: Tensor, other: Tensor, left: Tens
         variation[k] = halves * modes * (parts[1 + k] / variance.sum()) ** 0.5
     noise, variance = principal_modes(residual[alone & (both.amax(1) < 0.5)], NOISE_FACTORS)
     noise = noise * (parts[0] / variance.sum()) ** 0.5
-    print("people differ in an AU's answer at activation 1 (mm a point): " + ", ".join(
-        f"{facs.label(n)} {1e3 * (part / 468) ** 0.5:.2f}" for n, part in zip(facs.ALL, parts[1:], strict=True)))  # fmt: skip
+    spread = [f"{facs.label(n)} {1e3 * (v / 468) ** 0.5:.2f}" for n, v in zip(facs.ALL, parts[1:], strict=True)]
+    print(f"people differ in the answer at activation 1, mm a point: {', '.join(spread)}")
     print(f"expression noise {1e3 * (parts[0] / 468) ** 0.5:.2f} mm a point")
     count = linear.shape[1]
     return {
@@ -133,8 +139,8 @@ def measure_rest(
     tracked_mean, true_mean = tracked_all.mean(0), true_all.mean(0)
     joint = torch.cat([tracked_all - tracked_mean, true_all - true_mean], 1)
     modes, variance = principal_modes(joint, IDENTITY_MODES)
-    print(f"identity: {len(modes)} joint modes hold {variance[: len(modes)].sum() / variance.sum():.1%}; tracked and true "
-          f"faces at rest differ by {rms(tracked[:, :468] - true):.2f} mm a point")  # fmt: skip
+    print(f"identity: {len(modes)} joint modes hold {variance[: len(modes)].sum() / variance.sum():.1%}")
+    print(f"tracked and true faces at rest differ by {rms(tracked[:, :468] - true):.2f} mm a point")
     return {
         "tracked_mean": tracked_mean,
         "true_mean": true_mean,
@@ -159,9 +165,8 @@ def measure_jitter(clips: list[np.ndarray], template: Tensor) -> Tensor:
         second = (points[2:] - 2 * points[1:-1] + points[:-2]) / 6**0.5
         size = second.square().mean((1, 2))
         samples.append(second[size <= size.median()])
-        print(
-            f"jitter of a clip {found[..., 0].max(1).mean() - found[..., 0].min(1).mean():.0f} pixels wide: {rms(samples[-1]):.3f} mm a point"
-        )
+        width = np.ptp(found[..., 0], axis=1).mean()
+        print(f"jitter of a face {width:.0f} pixels wide: {rms(samples[-1]):.3f} mm a point")
     both = torch.cat(samples)
     return principal_modes(torch.cat([both, mirrored(both)]), JITTER_FACTORS)[0]
 
@@ -215,7 +220,8 @@ def main() -> None:
         tracked, true = kept[k].sum(0)[:468].flatten(), tensors["true_response"][k].sum(0).flatten()
         cosine = tracked @ true / (tracked.norm() * true.norm())
         print(f"{facs.label(number)}: tracked / true size {tracked.norm() / true.norm():.2f}, cosine {cosine:.2f}")
-    stored = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
+    # Displacements are small enough for half precision; positions are not.
+    stored = {n: (t if n.endswith("_mean") else t.half()).contiguous() for n, t in tensors.items()}
     stored["action_units"], stored["pairs"] = torch.tensor(facs.ALL), torch.tensor(PAIRS)
     temporary = arguments.output.with_suffix(".part")
     save_file(stored, temporary)

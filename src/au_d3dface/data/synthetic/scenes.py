@@ -1,4 +1,4 @@
-"""Pictures of the ICT-FaceKit head in random skin, hair, light, background and pose: a face that a tracker takes for one.
+"""Pictures of the ICT-FaceKit head in random skin, hair, light and pose, which a tracker takes for a face.
 
 The head is painted per pixel, as a function of the place on the rest head (`rest` below, ICT's own centimetres shifted
 to the head frame), so brows, lips and irises stay sharp at any picture size and move with the mesh. Light is Lambertian
@@ -108,7 +108,7 @@ class Camera:
     centre: np.ndarray
 
     def project(self, points: Tensor) -> Tensor:
-        """(..., 3) metres in the head frame to (..., 3): x right, y down in pixels, z away from the camera in pixels."""
+        """(..., 3) metres in the head frame to (..., 3) pixels: x right, y down, z away from the camera."""
         seen = points @ torch.from_numpy(self.rotation).to(points).T
         nearness = self.distance / (self.distance - seen[..., 2:])
         image = seen[..., :2] * nearness * points.new_tensor([self.scale, -self.scale])

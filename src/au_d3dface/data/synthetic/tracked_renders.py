@@ -1,6 +1,6 @@
 """Renders random people with random action units and tracks them: what MediaPipe answers to known faces.
 
-    python -m au_d3dface.data.synthetic.tracked_renders --ict-facekit FILE --output DIR --count 6000 --workers 2 --seed 0
+    python -m au_d3dface.data.synthetic.tracked_renders --ict-facekit FILE --output DIR --count 6000 --seed 0
 
 Each person is seen from a few poses; in every pose first at rest and then with several expressions, the camera and the
 appearance unchanged, so that an expression's effect on the tracker can be told from the person's and the pose's. The

@@ -30,8 +30,11 @@ class TrackerResponse:
         + Σ_q φ_q(yaw, pitch, roll) pose_error_q + Σ_f u_f pose_variation_f              what the pose does
         + Σ_f v_f expression_noise_f + Σ_f n_f jitter_f                                  the rest
 
-    with w, z, u, v, n ~ N(0, 1), and its true points as  true_mean + Σ_i w_i true_identity_i + Σ_ks a_ks true_response_ks
-    with the same w. z is drawn once a person; u once a person and pose (it may change slowly as the head turns); v
+    with w, z, u, v, n ~ N(0, 1), and its true points, with the same w and a, as
+
+        true_mean + Σ_i w_i true_identity_i + Σ_ks a_ks true_response_ks
+
+    z is drawn once a person; u once a person and pose (it may change slowly as the head turns); v
     changes with the expression; n is new in every frame.
 
     Attributes:
@@ -96,5 +99,5 @@ def load_tracker_response(path: str | Path | None = None) -> TrackerResponse:
     missing = [name for name in names if name not in tensors]
     if missing:
         raise CheckpointError(f"{source} does not describe a tracker: it lacks the tensor {missing[0]!r}.")
-    # Stored as float16 to be small.
+    # Mostly stored as float16, to be small.
     return TrackerResponse(**{n: tensors[n].float() if tensors[n].is_floating_point() else tensors[n] for n in names})
