@@ -87,7 +87,9 @@ class VideoFile:
     def _open(self) -> av.container.InputContainer:
         try:
             # Absolute, as FFmpeg would take "a:b.mp4" for a protocol; only files, as a playlist may name addresses.
-            container = av.open(os.path.abspath(self._path), options={"protocol_whitelist": "file"})
+            container = av.open(
+                os.path.abspath(self._path), options={"protocol_whitelist": "file"}, metadata_errors="replace"
+            )
         except av.error.FFmpegError as error:
             raise InputError(
                 f"{self._path} is not a video that can be read, or it is damaged or cut off ({error.strerror})."
@@ -173,7 +175,7 @@ def _decoded(
     while True:
         try:
             packet = next(packets)
-        except StopIteration:
+        except (StopIteration, IndexError):  # PyAV ends in an IndexError where a stream appeared on the way
             return
         except av.error.FFmpegError as error:
             errors.append(str(error))
