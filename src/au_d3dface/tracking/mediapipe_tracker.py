@@ -120,6 +120,7 @@ class MediaPipeFaceLandmarker:
         except (RuntimeError, ValueError, OSError) as error:
             raise CheckpointError(f"{path} is not a usable face_landmarker.task file: {_first_line(error)}") from error
         self._image, self._format = mediapipe.Image, mediapipe.ImageFormat.SRGB
+        self._path = path
         self._last_ms = -1
         self._settled = False
 
@@ -128,13 +129,22 @@ class MediaPipeFaceLandmarker:
         # The task takes whole milliseconds that must increase.
         self._last_ms = max(self._last_ms + 1, round(timestamp * 1000))
         packet = self._image(image_format=self._format, data=np.ascontiguousarray(image))
-        if self._settled:
-            result = self._landmarker.detect_for_video(packet, self._last_ms)
-        else:
-            with _quiet():
+        try:
+            if self._settled:
                 result = self._landmarker.detect_for_video(packet, self._last_ms)
-            self._settled = bool(result.face_landmarks)
-        return [to_pixels(landmarks_of_points(face), image.shape[0], image.shape[1]) for face in result.face_landmarks]
+            else:
+                with _quiet():
+                    result = self._landmarker.detect_for_video(packet, self._last_ms)
+                self._settled = bool(result.face_landmarks)
+        except RuntimeError as error:
+            raise CheckpointError(f"{self._path} does not run as a Face Landmarker: {_first_line(error)}") from error
+        faces = [landmarks_of_points(face) for face in result.face_landmarks]
+        if any(len(face) != NUM_LANDMARKS for face in faces):
+            raise CheckpointError(
+                f"{self._path} gives {len(faces[0])} landmarks a face, not {NUM_LANDMARKS}: give Google's "
+                "face_landmarker.task, which has the irises"
+            )
+        return [to_pixels(face, image.shape[0], image.shape[1]) for face in faces]
 
     def close(self) -> None:
         """Releases the task. A second call does nothing."""
