@@ -585,6 +585,8 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
 class AUD3DFaceModel(AUD3DFacePreTrainedModel):
     """The embeddings z^t and z^s, without heads."""
 
+    _keys_to_ignore_on_load_unexpected = (r"^(motion_decoder|au_head|intensity_head)\.",)  # of a whole checkpoint
+
     def __init__(self, config: AUD3DFaceConfig):
         super().__init__(config)
         config.validate_architecture()  # fields may have been changed one by one since the config was made
