@@ -16,6 +16,11 @@ from .frame_fitting import FrameFit, FrameFitter
 from .landmark_basis import LandmarkBasis, rigid_directions
 from .metric_scale import size_factor
 
+PERSON_RIDGE = 1e-5
+FRAME_RIDGE = 2e-6
+"""Weights of the Gaussian priors (square metres) on one face's identity and expression, solved together, and on the
+expression of a frame whose neutral is being found."""
+
 REST_LIMIT = 1.0
 REST_ENERGY = (8.0, 25.0)
 """Standard deviations of each expression coefficient that a resting face may differ by from the population's, and the
@@ -65,25 +70,19 @@ class NeutralEstimator:
 
     Args:
         basis: the face model at its landmarks.
-        ridge: prior weight on identity and expression coefficients, square metres.
-        frame_ridge, outlier, depth_weight: as in `FrameFitter`.
+        outlier, depth_weight: as in `FrameFitter`.
     """
 
-    def __init__(
-        self, basis: LandmarkBasis, ridge: float, frame_ridge: float, outlier: float, depth_weight: float
-    ) -> None:
-        self.basis, self.settings = basis, (frame_ridge, outlier, depth_weight)
+    def __init__(self, basis: LandmarkBasis, outlier: float, depth_weight: float) -> None:
+        self.basis, self.outlier, self.depth_weight = basis, outlier, depth_weight
         directions = torch.cat([basis.shape, basis.expression, rigid_directions(basis.template)])
         weights = basis.weights[:, None] * basis.template.new_tensor([1.0, 1.0, depth_weight])
-        prior = directions.new_full((len(directions),), ridge)
+        prior = directions.new_full((len(directions),), PERSON_RIDGE)
         prior[-7:] = 1e-9
         self.directions = directions
         self.solver = _ridge_solver(directions, weights, prior)
         sized = torch.cat([basis.shape, directions[-7:-1]])
         self.sized_solver = _ridge_solver(sized, weights, torch.cat([prior[: len(basis.shape)], prior[-7:-1]]))
-
-    def fitter(self, neutral: Tensor) -> FrameFitter:
-        return FrameFitter(self.basis, neutral, *self.settings)
 
     def __call__(self, landmarks: Tensor, iterations: int = 3) -> Neutral:
         """The neutral face of the person in (K, 478, 3) landmarks, all finite.
@@ -95,7 +94,7 @@ class NeutralEstimator:
         points = landmarks[:, : basis.num_landmarks]
         neutral, fit = basis.template, None
         for _ in range(iterations):
-            fitter = self.fitter(neutral)
+            fitter = FrameFitter(basis, neutral, FRAME_RIDGE, self.outlier, self.depth_weight)
             fit = fitter(points, 1 if fit else 2, start=fit)
             heads = fit.to_head_frame(points)
             weights = self.rest_weights(heads, fitter, fit, points)
