@@ -3,9 +3,19 @@
 from ..errors import UsageError
 from ..face_models import FaceModel
 from .base import CoarseReconstructor, CoarseSequence
+from .causal import CausalNeutral, CoarseFrame, LandmarkStream
 from .landmark_fitting import LandmarkFitting
 
-__all__ = ["COARSE_RECONSTRUCTORS", "CoarseReconstructor", "CoarseSequence", "LandmarkFitting", "load_coarse"]
+__all__ = [
+    "COARSE_RECONSTRUCTORS",
+    "CausalNeutral",
+    "CoarseFrame",
+    "CoarseReconstructor",
+    "CoarseSequence",
+    "LandmarkFitting",
+    "LandmarkStream",
+    "load_coarse",
+]
 
 COARSE_RECONSTRUCTORS = ("landmarks",)
 

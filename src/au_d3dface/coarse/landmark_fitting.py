@@ -76,7 +76,7 @@ class LandmarkFitting:
             raise NoFaceError(f"Face {face.face_id} was found in no frame, so there is nothing to fit a face model to.")
         landmarks = torch.from_numpy(face.landmarks)[valid].float()
         neutral = self.estimate_neutral(landmarks if neutral_landmarks is None else neutral_landmarks[None].float())
-        fit, residual = self.fit_frames(landmarks, neutral, self.noise(landmarks, valid))
+        fit, residual = self.fit_frames(landmarks, self.fitter(neutral, self.noise(landmarks, valid)))
         return self.assemble(neutral, fit, residual, valid)
 
     def estimate_neutral(self, landmarks: Tensor) -> Neutral:
@@ -106,22 +106,20 @@ class LandmarkFitting:
         if len(points) < 8:
             return TYPICAL_NOISE
         fitter = FrameFitter(self.basis, self.basis.template, 0.0, self.outlier, self.depth_weight)
-        heads = fitter.start(points).to_head_frame(points)[..., :2]
+        heads = fitter.start(points.mT).to_head_frame(points)[..., :2]
         return float(1.4826 * (heads[2:] - 2 * heads[1:-1] + heads[:-2]).abs().median() / 6**0.5)
 
-    def fit_frames(self, landmarks: Tensor, neutral: Neutral, noise: float = TYPICAL_NOISE) -> tuple[FrameFit, Tensor]:
-        """Fits (T, 478, 3) finite landmarks, in chunks so that memory for temporaries does not grow with T.
+    def fitter(self, neutral: Neutral, noise: float = TYPICAL_NOISE) -> FrameFitter:
+        """The solver of this person's frames; `noise` in metres, as the method of that name estimates it."""
+        ridge = MISFIT_RIDGE + CORRELATED_LANDMARKS * noise**2
+        return FrameFitter(self.basis, neutral.landmarks, ridge, self.outlier, self.depth_weight)
 
-        Args:
-            landmarks: image frame.
-            neutral: the person's.
-            noise: metres, as `noise` estimates it.
+    def fit_frames(self, landmarks: Tensor, fitter: FrameFitter) -> tuple[FrameFit, Tensor]:
+        """Fits (T, 478, 3) finite landmarks, in chunks so that memory for temporaries does not grow with T.
 
         Returns:
             The fit, and (T,) residuals as in `CoarseSequence.residual`.
         """
-        ridge = MISFIT_RIDGE + CORRELATED_LANDMARKS * noise**2
-        fitter = FrameFitter(self.basis, neutral.landmarks, ridge, self.outlier, self.depth_weight)
         fits, residuals = [], []
         for chunk in landmarks[:, : self.basis.num_landmarks].split(CHUNK):
             fits.append(fitter(chunk, self.iterations))
@@ -165,4 +163,4 @@ def relative_residual(fitter: FrameFitter, points: Tensor, fit: FrameFit) -> Ten
     """
     right, left = EYE_CORNERS
     between = (fitter.neutral[right] - fitter.neutral[left]).norm()
-    return fitter.residuals(points, fit)[..., :2].square().sum(-1).mean(-1).sqrt() / between
+    return fitter.misfit(points, fit) / between

@@ -96,7 +96,7 @@ class NeutralEstimator:
         for _ in range(iterations):
             fitter = FrameFitter(basis, neutral, FRAME_RIDGE, self.outlier, self.depth_weight)
             fit = fitter(points, 1 if fit else 2, start=fit)
-            heads = fit.to_head_frame(points)
+            heads = fit.to_head_frame(points).contiguous()
             weights = self.rest_weights(heads, fitter, fit, points)
             mean = torch.tensordot(weights, heads, dims=1)
             shape, expression, detail = self.solve(mean)
@@ -111,8 +111,8 @@ class NeutralEstimator:
         """(K,) weights that sum to 1: frontal, well fitted, of little expression, near one another."""
         expression = self.expressions(heads)
         energy = expression.square().sum(1) + lip_gap_energy(heads) + lid_energy(heads)
-        misfit = fitter.residuals(points, fit)[..., :2].square().sum(-1).mean(-1)
-        trust = frontal_weights(fit.rotation) / (1 + (misfit / (4 * misfit.median())).square())
+        misfit = fitter.misfit(points, fit)
+        trust = frontal_weights(fit.rotation) / (1 + (misfit / (2 * misfit.median() + 1e-6)) ** 4)
         order = energy.argsort()
         share = trust[order].cumsum(0) / trust.sum()
         level = energy[order][torch.searchsorted(share, share.new_tensor([REST_QUANTILE])).clamp_max(len(share) - 1)]
