@@ -211,12 +211,12 @@ class FaceIdentities:
         away[:] = [other for other in away if other is not gone and other is not person]
 
     def _is_cut(self, image: np.ndarray) -> bool:
-        """Whether most of the picture changed since the last frame: green, on a grid of about 32 x 32 pixels."""
+        """Whether much of the picture changed since the last frame: green, on a grid of about 32 x 32 pixels."""
         thumbnail = image[:: -(-image.shape[0] // 32), :: -(-image.shape[1] // 32), 1].astype(np.int16)
         before, self._thumbnail = self._thumbnail, thumbnail
         if before is None or before.shape != thumbnail.shape:
             return True
-        return bool((np.abs(thumbnail - before) > 20).mean() > 0.5)
+        return bool((np.abs(thumbnail - before) > 20).mean() > 0.4)
 
     def _without_duplicates(self, found: list[_Detection]) -> list[_Detection]:
         """Two detections whose landmarks lie on the same spots are one face; the first stays."""
