@@ -15,12 +15,12 @@ def refuse(text: str) -> None:
 
 
 def test_values_that_json_lacks(tmp_path: Path) -> None:
-    content = {"a": float("nan"), "b": np.float32(0.5), "c": np.arange(2), "d": Path("x"), 3: {"e": (np.inf, True)}}
+    content = {"a": float("nan"), "b": np.float32(0.3), "c": np.arange(2), "d": Path("x"), 3: {"e": (np.inf, True)}}
     path = write_summary(tmp_path / "summary.json", content)
     text = path.read_text()
     assert json.loads(text, parse_constant=refuse) == {
         "a": None,
-        "b": 0.5,
+        "b": 0.3,
         "c": [0, 1],
         "d": "x",
         "3": {"e": [None, True]},
@@ -32,7 +32,9 @@ def test_what_it_says(small_sequence: FaceSequence) -> None:
     assert summary["counts"] == {"frames": 24, "faces": 1, "frames_with_a_face": 22}
     assert summary["provenance"] == {"checkpoint": "synthetic"}
     assert summary["versions"]["au-d3dface"] == __version__
+    assert summary["thresholds"] == {"AU01": 0.5, "AU12": 0.5, "AU25": 0.5}
     (face,) = summary["faces"]
+    assert set(face["events"]) == {"AU01", "AU12", "AU25"}
     assert (face["valid_frames"], face["first_frame"], face["last_frame"]) == (22, 1, 24)
     assert sum(face["events"].values()) == len(small_sequence.events())
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import facs
 from ..face_sequence import FaceSequence
 from .files import atomic_path
 
@@ -32,8 +33,7 @@ def summarize(sequences: Sequence[FaceSequence], timestamps: np.ndarray) -> dict
         },
         "provenance": dict(first.provenance) if first else {},
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        "action_units": list(first.action_units) if first else [],
-        "thresholds": first.thresholds.tolist() if first else [],
+        "thresholds": dict(zip(_labels(first), np.round(first.thresholds, 6), strict=True)) if first else {},
         "counts": {
             "frames": frames,
             "faces": len(sequences),
@@ -66,12 +66,21 @@ def _face(sequence: FaceSequence) -> dict[str, Any]:
         "interpolated_frames": int(sequence.interpolated.sum()),
         "vertices": len(sequence.neutral_vertices),
         "mean_confidence": float(sequence.confidence[sequence.valid].mean()) if len(seen) else None,
-        "events": {str(unit): sum(event.action_unit == unit for event in events) for unit in sequence.action_units},
+        "events": {
+            label: sum(event.action_unit == unit for event in events)
+            for label, unit in zip(_labels(sequence), sequence.action_units, strict=True)
+        },
     }
 
 
+def _labels(sequence: FaceSequence) -> list[str]:
+    return [facs.label(number) for number in sequence.action_units]
+
+
 def _plain(value: Any) -> Any:
-    """The same in types that JSON has."""
+    """The same in types that JSON has, single precision written as short as it is."""
+    if isinstance(value, np.float32):
+        value = float(str(value))
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
