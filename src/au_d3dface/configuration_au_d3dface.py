@@ -183,6 +183,7 @@ class AUD3DFaceConfig(PreTrainedConfig):
                 close = get_close_matches(keyword, self.default_config_fields(), n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise ValueError(f"{keyword!r} is not a field of AUD3DFaceConfig{hint}")
+        kwargs.pop("model_type", None)  # of a file; the class has it
         # JSON has no tuples: a config compares equal to its reloaded self only if both hold the same type.
         for name, value in vars(self).items():
             if isinstance(value, list) and name != "architectures":

@@ -439,16 +439,15 @@ class AUD3DFaceSpatialEncoder(nn.Module):
 # --- heads, section 3.5 -----------------------------------------------------------------------------------------------
 
 
-class AUD3DFaceMotionDecoder(nn.Module):
-    """D of Eq. 9, linear; it starts at zero, so that training starts from the mesh it refines."""
+class AUD3DFaceMotionDecoder(nn.Linear):
+    """D of Eq. 9, one linear layer; it starts at zero, so that training starts from the mesh it refines."""
 
     def __init__(self, config: AUD3DFaceConfig):
-        super().__init__()
-        self.linear = nn.Linear(config.hidden_size, 3 * config.num_vertices)
+        super().__init__(config.hidden_size, 3 * config.num_vertices)
 
     def forward(self, temporal: Tensor, spatial: Tensor) -> Tensor:
         """z^t (B, T, d) and z^s (B, T, N, d) to displacements (B, T, V, 3), in units of displacement_scale."""
-        return self.linear(temporal + spatial.sum(-2)).unflatten(-1, (-1, 3))
+        return super().forward(temporal + spatial.sum(-2)).unflatten(-1, (-1, 3))
 
 
 class AUD3DFaceActionUnitHead(nn.Module):
@@ -481,6 +480,9 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
         std = self.config.initializer_range
         if getattr(module, "_is_video_backbone", False):
             self._init_video_backbone(module)
+        elif isinstance(module, AUD3DFaceMotionDecoder):
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=module.in_features**-0.5)
             init.zeros_(module.bias)
@@ -497,8 +499,6 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
         elif isinstance(module, AUD3DFaceTemporalDecoder) and hasattr(module, "null_feature"):
             init.normal_(module.null_feature, std=std)
-        elif isinstance(module, AUD3DFaceMotionDecoder):
-            init.zeros_(module.linear.weight)  # after the nn.Linear inside it, which is visited first
         elif isinstance(module, AUD3DFaceModel):
             for buffer in (module.template, module.faces, module.au_masks):
                 init.zeros_(buffer)  # no face model yet; a checkpoint without one leaves them so
