@@ -83,7 +83,7 @@ def sample_action_units(
     _blinks(rng, show, end)
 
     intensity = np.stack([rise[au] for au in facs.ALL], axis=1)
-    intensity *= 1 + 0.12 * _smooth_noise(rng, times, intensity.shape[1], period=0.7)[..., None]  # muscles tremble
+    intensity *= 1 + 0.12 * smooth_noise(rng, times, intensity.shape[1], period=0.7)[..., None]  # muscles tremble
     intensity = _settle(np.clip(intensity, 0, 5))
     return intensity[:, [facs.ALL.index(au) for au in action_units]].astype(np.float32)
 
@@ -117,11 +117,11 @@ def sample_gaze(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
 
 
 def sample_head_pose(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-    """(T, 3) axis-angle-like pitch, yaw, roll in radians (about x, y, z of the head frame): drift, turns, nods, shakes."""
+    """(T, 3) pitch, yaw, roll, radians about x, y, z of the head frame: drift, turns, nods, shakes."""
     end = float(times[-1]) if len(times) else 0.0
     liveliness = rng.uniform(0.1, 1.0)
     pose = rng.standard_normal(3) * np.array([0.08, 0.10, 0.05])  # how the camera stands
-    pose = pose + liveliness * np.array([0.05, 0.09, 0.04]) * _smooth_noise(rng, times, 3, period=2.5)
+    pose = pose + liveliness * np.array([0.05, 0.09, 0.04]) * smooth_noise(rng, times, 3, period=2.5)
     start = rng.exponential(3.0)
     while start < end:
         onset, apex, offset = rng.uniform(0.3, 0.9), rng.exponential(1.0), rng.uniform(0.3, 0.9)
@@ -250,8 +250,8 @@ def _envelope(times: np.ndarray, start: float, onset: float, apex: float, offset
     return _ramp(times, start, onset) - _ramp(times, start + onset + apex, offset)
 
 
-def _smooth_noise(rng, times: np.ndarray, channels: int, period: float) -> np.ndarray:
-    """(T, channels) of about unit variance, with correlation time `period`: cubic-smoothed white noise on a time grid."""
+def smooth_noise(rng, times: np.ndarray, channels: int, period: float) -> np.ndarray:
+    """(T, channels) of about unit variance and correlation time `period`: a cubic spline through white noise."""
     end = float(times[-1]) if len(times) else 0.0
     knots = rng.standard_normal((int(end / period) + 4, channels))
     position = np.asarray(times) / period + 1

@@ -1,0 +1,244 @@
+"""A pool of fitted synthetic sequences, and the training clips cut from it.
+
+Fitting a sequence costs more than a training step, so a pool is made once, in parallel, and kept as coefficients (some
+20 kB a sequence); vertices are computed when a clip is taken. Like everything here, the same seed gives the same pool.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ... import facs
+from ...coarse import CoarseReconstructor
+from ...errors import InputError
+from ...geometry import similarity_alignment
+from .sequences import SequenceSampler
+from .trajectories import PRESENCE_THRESHOLD
+
+
+@dataclass
+class SequencePool:
+    """n fitted sequences of T frames each.
+
+    vertices = neutral + expression · expression_basis, the coarse meshes S_j. The true mesh is what the tracker says of
+    the person at rest plus the true displacement, in the head frame of the fit: one similarity a sequence (`alignment`,
+    scale times rotation) takes it there, for neither the scale of a single view nor the frame of the template is to be
+    learned.
+
+    Attributes:
+        neutral: (n, V, 3) metres, S̄, as the coarse reconstructor estimated it from the sequence.
+        expression: (n, T, E).
+        valid: (n, T) bool.
+        intensity: (n, T, 19, 2) float16 of facs.ALL, left and right.
+        true_neutral: (n, V, 3), aligned to S̄.
+        alignment: (n, 3, 3).
+        true_gain: (n, 19, 2).
+        expression_basis: (E, V, 3), of the face model.
+        geometry: (19, 2, V, 3) true displacement at intensity 5.
+        frame_rate: samples a second.
+        provenance: what it was made from, for the checkpoint's record.
+    """
+
+    neutral: Tensor
+    expression: Tensor
+    valid: Tensor
+    intensity: Tensor
+    true_neutral: Tensor
+    alignment: Tensor
+    true_gain: Tensor
+    expression_basis: Tensor
+    geometry: Tensor
+    frame_rate: float
+    provenance: dict
+
+    def __len__(self) -> int:
+        return len(self.neutral)
+
+    @property
+    def num_frames(self) -> int:
+        return self.expression.shape[1]
+
+    def vertices(self, index: int, frames: slice = slice(None)) -> Tensor:
+        """(T, V, 3) coarse meshes."""
+        return self.neutral[index] + torch.tensordot(self.expression[index, frames], self.expression_basis, dims=1)
+
+    def true_vertices(self, index: int, frames: slice = slice(None)) -> Tensor:
+        """(T, V, 3) true meshes in the head frame of the coarse ones."""
+        drive = self.intensity[index, frames].float() / 5 * self.true_gain[index]
+        displacement = torch.tensordot(drive, self.geometry, dims=2)
+        return self.true_neutral[index] + displacement @ self.alignment[index].mT
+
+    def positive_rates(self, action_units: Sequence[int]) -> list[float]:
+        """Share of valid frames in which each AU is present."""
+        present = self.intensity.amax(-1) >= PRESENCE_THRESHOLD
+        rates = present[self.valid].float().mean(0)
+        return [float(rates[facs.ALL.index(au)]) for au in action_units]
+
+    def save(self, path: str | Path) -> None:
+        """Writes one safetensors file, whole or not at all."""
+        path = Path(path)
+        tensors = {name: value.contiguous() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        metadata = {"frame_rate": json.dumps(self.frame_rate), "provenance": json.dumps(self.provenance)}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            save_file(tensors, temporary, metadata)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SequencePool":
+        """Reads a pool.
+
+        Raises:
+            InputError: the file is missing, damaged or not a pool.
+        """
+        try:
+            with safe_open(path, "pt") as archive:
+                metadata = {name: json.loads(text) for name, text in (archive.metadata() or {}).items()}
+                return cls(**{name: archive.get_tensor(name) for name in archive.keys()}, **metadata)  # noqa: SIM118
+        except (OSError, SafetensorError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} is not a pool of synthetic sequences ({error}); delete it to make it anew"
+            ) from error
+
+
+def build_pool(
+    sampler: SequenceSampler,
+    reconstructor: CoarseReconstructor,
+    count: int,
+    workers: int = 1,
+    progress: Callable[[int], object] = lambda done: None,
+) -> SequencePool:
+    """Draws and fits `count` sequences.
+
+    Args:
+        workers: processes; 1 works in this one. The result does not depend on it.
+        progress: called with 1 for every sequence done.
+    """
+    basis = reconstructor.face_model.expression_basis.float().cpu()
+    if workers <= 1:
+        rows = []
+        for index in range(count):
+            rows.append(_fit(sampler, reconstructor, basis, index))
+            progress(1)
+    else:
+        rows = []
+        with ProcessPoolExecutor(
+            workers, get_context("spawn"), _start_worker, (sampler, reconstructor, basis)
+        ) as executor:
+            for row in executor.map(_fit_in_worker, range(count), chunksize=8):
+                rows.append({name: torch.from_numpy(value) for name, value in row.items()})
+                progress(1)
+    return SequencePool(
+        **{name: torch.stack([row[name] for row in rows]) for name in rows[0]},
+        expression_basis=basis,
+        geometry=torch.from_numpy(sampler.response["true_response"]),
+        frame_rate=float(sampler.settings.frame_rate),
+        provenance={
+            "sources": ["tracked renders of ICT-FaceKit", *([sampler.people.name] if sampler.people else [])],
+            "seed": sampler.seed,
+            "sequences": count,
+            "seconds": sampler.settings.seconds,
+            "coarse": reconstructor.name,
+            "face_model": reconstructor.face_model.name,
+        },
+    )
+
+
+def _fit(sampler: SequenceSampler, reconstructor: CoarseReconstructor, basis: Tensor, index: int) -> dict[str, Tensor]:
+    sequence = sampler(index)
+    coarse = reconstructor(sequence.face)
+    neutral = coarse.neutral_vertices.float()
+    true_neutral = torch.from_numpy(sequence.neutral)
+    rotation, scale, translation = similarity_alignment(true_neutral, neutral)
+    alignment = scale * rotation
+    return {
+        "neutral": neutral,
+        "expression": coarse.expression.float(),
+        "valid": coarse.valid.bool(),
+        "intensity": torch.from_numpy(sequence.intensity).half(),
+        "true_neutral": true_neutral @ alignment.mT + translation,
+        "alignment": alignment,
+        "true_gain": torch.from_numpy(sequence.true_gain),
+    }
+
+
+_worker: tuple = ()
+
+
+def _start_worker(*arguments) -> None:
+    global _worker
+    torch.set_num_threads(1)
+    _worker = arguments
+
+
+def _fit_in_worker(index: int) -> dict[str, np.ndarray]:
+    # numpy travels between processes as bytes; tensors would need shared memory, which containers keep small.
+    return {name: value.numpy() for name, value in _fit(*_worker, index).items()}
+
+
+class SyntheticClips(Dataset):
+    """Training clips cut from a pool: a map-style dataset, the same for the same seed, epoch and index.
+
+    Every sequence gives one clip an epoch, at a random phase. Now and then S̄ is made worse than the fitting left it, by
+    a part of an expression of the same person, because real people relax less than synthetic ones.
+
+    Args:
+        clip_length: frames; longer than the network's window, so that the state in the middle of a long video is
+            trained and not only the begin token. None gives whole sequences from their start, with S̄ as it was fitted.
+        neutral_error: probability of a worse S̄.
+    """
+
+    def __init__(
+        self,
+        pool: SequencePool,
+        action_units: Sequence[int] = facs.ALL,
+        clip_length: int | None = None,
+        neutral_error: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.pool, self.clip_length, self.neutral_error, self.seed = pool, clip_length, neutral_error, seed
+        self.columns = [facs.ALL.index(au) for au in action_units]
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draws other phases; called before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.pool)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """vertices (T, V, 3), neutral_vertices (V, 3), true_vertices (T, V, 3), au_labels (T, N) int64 in {0, 1},
+        au_intensity_labels (T, N) in 0-5, frame_mask (T,) bool."""
+        pool, rng = self.pool, np.random.default_rng([self.seed, self.epoch, index])
+        frames = slice(0, pool.num_frames)
+        neutral = pool.neutral[index]
+        if self.clip_length is not None and self.clip_length < pool.num_frames:
+            start = int(rng.integers(pool.num_frames - self.clip_length + 1))
+            frames = slice(start, start + self.clip_length)
+        if rng.random() < self.neutral_error:
+            other = pool.expression[index, int(rng.integers(pool.num_frames))]
+            share = float(rng.uniform(-0.2, 0.5))
+            neutral = neutral + share * torch.tensordot(other, pool.expression_basis, dims=1)
+        intensity = pool.intensity[index, frames][:, self.columns].float().amax(-1)
+        return {
+            "vertices": pool.vertices(index, frames),
+            "neutral_vertices": neutral,
+            "true_vertices": pool.true_vertices(index, frames),
+            "au_labels": (intensity >= PRESENCE_THRESHOLD).long(),
+            "au_intensity_labels": intensity,
+            "frame_mask": pool.valid[index, frames],
+        }

@@ -1,0 +1,253 @@
+"""What a training run is told: dataclasses, read from a yaml file and the command line.
+
+A yaml file has up to three sections: `model`, fields of `AUD3DFaceConfig`; `data`, fields of `DataArguments`; and
+`training`, fields of `TrainingArguments`. Every field of the last two is an option of the command line too
+(`learning_rate` as `--learning-rate`), and fields of the model are given as `--model hidden_size=128`. The command line
+wins over the file, the file over the defaults.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from ..configuration_au_d3dface import AUD3DFaceConfig
+from ..errors import InputError, UsageError
+
+
+@dataclass
+class DataArguments:
+    """What is trained on.
+
+    Attributes:
+        sequences, held_out: synthetic sequences to train on, and of other people to evaluate on.
+        seconds: length of each.
+        clip_length: frames of a training clip, at a random place in its sequence. Longer than the attention window, so
+            that what a long video is mostly made of (no begin token in sight) is trained too.
+        neutral_error: probability that a clip's neutral face is made worse than the fitting left it.
+        tracker_response: another file of the tracker's statistics; none takes the bundled one.
+        pyfeat_map: py-feat's AU-to-mesh map, a second source of how tracked faces move beside the bundled one.
+        pool: folder that keeps the fitted sequences between runs; none keeps them in the output folder.
+        workers: processes that fit sequences, once, before training.
+        seed: of the sequences; held-out people come from another.
+    """
+
+    sequences: int = 2000
+    held_out: int = 200
+    seconds: float = 8.0
+    clip_length: int = 60
+    neutral_error: float = 0.3
+    tracker_response: str | None = None
+    pyfeat_map: str | None = None
+    pool: str | None = None
+    workers: int = 1
+    seed: int = 0
+
+
+@dataclass
+class TrainingArguments:
+    """How it is trained. Defaults are the paper's where it gives one (Adam, 5e-5, 20 epochs, λ of the losses).
+
+    Attributes:
+        output: folder for checkpoints, the log and the trained model.
+        epochs: times that every sequence gives a clip.
+        max_steps: stops earlier; the learning rate's course ends there.
+        batch_size: clips a step and process.
+        gradient_accumulation: batches a step of the optimizer.
+        learning_rate, warmup_steps, schedule: of Adam; "constant" or "cosine" (to a hundredth) after the warm-up.
+        weight_decay: decoupled; 0 is plain Adam.
+        max_grad_norm: gradients are scaled down to this norm.
+        ema_decay: decay of the exponential moving average of the weights that is evaluated and saved; 0 for none.
+        weight_smooth, weight_au: λ of Eq. 11. weight_vertices, weight_intensity: of the true meshes and intensities.
+        label_flip, label_unknown: shares of the labels fed back in training that are flipped, or made unknown.
+        scheduled_sampling: share of clips, after its ramp, whose fed-back labels are the network's own decisions.
+        scheduled_sampling_ramp: share of the training over which it grows from 0.
+        evaluate_every: epochs between evaluations on held-out people, decoded frame by frame; 0 for the end only.
+        save_every: steps between checkpoints to resume from; 0 for the end of each epoch only.
+        threads: of torch on a CPU; 0 leaves torch's choice.
+        seed: of initialisation, order, dropout and corruption.
+    """
+
+    output: str = "au-d3dface-training"
+    epochs: int = 20
+    max_steps: int | None = None
+    batch_size: int = 8
+    gradient_accumulation: int = 1
+    learning_rate: float = 5e-5
+    warmup_steps: int = 0
+    schedule: str = "constant"
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.0
+    weight_smooth: float = 1.0
+    weight_au: float = 5.0
+    weight_vertices: float = 1.0
+    weight_intensity: float = 1.0
+    label_flip: float = 0.0
+    label_unknown: float = 0.0
+    scheduled_sampling: float = 0.0
+    scheduled_sampling_ramp: float = 0.3
+    evaluate_every: int = 1
+    save_every: int = 0
+    threads: int = 0
+    seed: int = 0
+
+    def validate(self) -> None:
+        """Raises UsageError where a value makes no sense."""
+        for name in ("epochs", "batch_size", "gradient_accumulation"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"training.{name} must be at least 1, not {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise UsageError(f"training.learning_rate must be greater than 0, not {self.learning_rate}")
+        for name in ("label_flip", "label_unknown", "scheduled_sampling", "scheduled_sampling_ramp", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"training.{name} must be in [0, 1], not {getattr(self, name)}")
+        if self.schedule not in ("constant", "cosine"):
+            raise UsageError(f"training.schedule must be constant or cosine, not {self.schedule!r}")
+
+
+@dataclass
+class Arguments:
+    """Everything: `model` holds fields of AUD3DFaceConfig."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    data: DataArguments = field(default_factory=DataArguments)
+    training: TrainingArguments = field(default_factory=TrainingArguments)
+
+    def validate(self) -> AUD3DFaceConfig:
+        """The config of the model.
+
+        Raises:
+            UsageError: one sentence on the field that makes no sense.
+        """
+        self.training.validate()
+        for name in ("sequences", "held_out", "clip_length"):
+            if getattr(self.data, name) < 1:
+                raise UsageError(f"data.{name} must be at least 1, not {getattr(self.data, name)}")
+        try:
+            config = AUD3DFaceConfig(**self.model)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"model: {error}") from error
+        if config.use_video:
+            raise UsageError("synthetic sequences have no pictures: model.use_video must be false")
+        return config
+
+
+def read_arguments(argv: Sequence[str] | None = None) -> Arguments:
+    """The arguments of a command line.
+
+    Raises:
+        UsageError: a key that does not exist, or a value of another type.
+        InputError: the yaml file cannot be read.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m au_d3dface.training",
+        description="Trains the network on labelled synthetic sequences. Start it with accelerate launch -m, or alone.",
+    )
+    parser.add_argument("--config", help="yaml file, or the name of one that ships in the package: default")
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="FIELD=VALUE", help="a field of AUD3DFaceConfig"
+    )
+    sections = {"data": DataArguments, "training": TrainingArguments}
+    for section, kind in sections.items():
+        group = parser.add_argument_group(section)
+        for item in fields(kind):
+            option = (
+                "--" + item.name.replace("_", "-") + ("-of-data" if section == "data" and item.name == "seed" else "")
+            )
+            default = item.default if item.default is not MISSING else None
+            group.add_argument(option, dest=f"{section}.{item.name}", metavar="VALUE", help=f"default {default}")
+    options = vars(parser.parse_args(argv))
+    arguments = parse(read_yaml(options["config"])) if options["config"] else Arguments()
+    for assignment in options["model"]:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--model takes FIELD=VALUE, not {assignment!r}")
+        arguments.model[name] = _value(text)
+    for section, kind in sections.items():
+        for item in fields(kind):
+            text = options[f"{section}.{item.name}"]
+            if text is not None:
+                value = _checked(f"--{item.name.replace('_', '-')}", _value(text), get_type_hints(kind)[item.name])
+                setattr(getattr(arguments, section), item.name, value)
+    return arguments
+
+
+def read_yaml(name: str) -> dict:
+    """The content of a yaml file, or of a config that ships in the package.
+
+    Raises:
+        InputError: no such file, or it is not yaml.
+    """
+    shipped = resources.files(__package__) / "configs" / f"{name}.yaml"
+    source = shipped if shipped.is_file() and not Path(name).exists() else Path(name)
+    try:
+        return yaml.safe_load(source.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the config {name} cannot be read ({error}); give a yaml file, or `default`") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{name} is not valid yaml: {' '.join(str(error).split())}") from error
+
+
+def parse(content: Any) -> Arguments:
+    """Arguments from the content of a yaml file.
+
+    Raises:
+        UsageError: an unknown section or key (with the nearest one), or a value of another type.
+    """
+    if not isinstance(content, dict):
+        raise UsageError("a config must have sections: model, data, training")
+    _known("section", content, ("model", "data", "training"))
+    arguments = Arguments()
+    for section, values in content.items():
+        if values is None:
+            continue
+        if not isinstance(values, dict):
+            raise UsageError(f"the section {section} must hold keys and values, not {values!r}")
+        if section == "model":
+            arguments.model = dict(values)
+            continue
+        kind = type(getattr(arguments, section))
+        _known(f"key of {section}", values, [item.name for item in fields(kind)])
+        hints = get_type_hints(kind)
+        for name, value in values.items():
+            setattr(getattr(arguments, section), name, _checked(f"{section}.{name}", value, hints[name]))
+    return arguments
+
+
+def _known(what: str, given: Sequence[str], names: Sequence[str]) -> None:
+    for name in given:
+        if name not in names:
+            close = get_close_matches(str(name), names, n=1)
+            raise UsageError(f"{name!r} is not a {what}" + (f"; did you mean {close[0]!r}?" if close else ""))
+
+
+def _value(text: str) -> Any:
+    value = yaml.safe_load(text) if text else text
+    if isinstance(value, str):  # yaml reads 5e-5 as a string
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """The value as its type, int to float where floats are wanted."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    if float in kinds and isinstance(value, str):
+        value = _value(value)
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) in kinds:
+        return value
+    wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
+    raise UsageError(f"{name} must be {wanted}, not {value!r}")

@@ -1,0 +1,330 @@
+"""The training loop: one readable path from arguments to a checkpoint that `from_pretrained` loads.
+
+    pools -> batches -> corrupted feedback -> forward -> losses (Eq. 11) -> Adam -> evaluation by free decoding
+
+Devices, processes, mixed precision and gradient accumulation come from accelerate. Every optimizer step draws its
+randomness (dropout, corruption) from its own seed, so a resumed run needs no generator states and continues as if it
+had not stopped.
+"""
+
+import json
+import math
+import os
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+from tqdm import tqdm
+
+from .. import __version__
+from ..coarse import load_coarse
+from ..data import collate_clips
+from ..data.synthetic.pool import SyntheticClips
+from ..errors import InputError, OutputError
+from ..face_models import load_face_model
+from ..losses import ReconstructionLoss
+from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+from .arguments import Arguments, TrainingArguments
+from .checkpointing import load_checkpoint, save_checkpoint
+from .evaluation import evaluate
+from .feedback import corrupt_labels
+from .synthetic_data import synthetic_pools
+
+
+class EpochSampler(Sampler[int]):
+    """A permutation that depends on the seed and the epoch alone, so that a resumed epoch has the same order."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed, self.epoch = size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(_mixed_seed(self.seed, self.epoch))
+        return iter(torch.randperm(self.size, generator=generator).tolist())
+
+
+class MovingAverage:
+    """Exponential moving average of a model's parameters, with the usual warm-up of its decay."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {name: value.detach().clone() for name, value in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in model.named_parameters():
+            self.values[name].lerp_(value.detach(), 1 - decay)
+
+    def swap(self, model: nn.Module) -> None:
+        """Exchanges the model's parameters with the average; twice is nothing."""
+        with torch.no_grad():
+            for name, value in model.named_parameters():
+                kept = value.detach().clone()
+                value.copy_(self.values[name])
+                self.values[name] = kept
+
+
+def train(arguments: Arguments) -> Path:
+    """Trains as told, resuming from the newest checkpoint in the output folder.
+
+    Returns:
+        The folder of the trained model: config.json, model.safetensors, generation_config.json, training.json.
+
+    Raises:
+        UsageError, InputError, OutputError, CheckpointError: before any work is lost, each with its sentence.
+    """
+    config = arguments.validate()
+    training = arguments.training
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    output = _writable_folder(training.output)
+    accelerator = Accelerator(
+        gradient_accumulation_steps=training.gradient_accumulation,
+        dataloader_config=DataLoaderConfiguration(even_batches=False),
+    )
+    started = time.time()
+
+    face_model = load_face_model(config.face_model)
+    coarse = load_coarse("landmarks", face_model)
+    with accelerator.main_process_first():  # the first makes the pools, the others read them
+        train_pool, held_out_pool = synthetic_pools(
+            arguments.data, coarse, config.frame_rate, output, accelerator.is_local_main_process
+        )
+    # A floor for AUs that a small pool happens not to show, whose class weight would be infinite.
+    rates = train_pool.positive_rates(config.action_units)
+    config.au_positive_rates = tuple(round(max(rate, 0.005), 5) for rate in rates)
+    clips = SyntheticClips(
+        train_pool, config.action_units, arguments.data.clip_length, arguments.data.neutral_error, training.seed
+    )
+    sampler = EpochSampler(len(clips), training.seed)
+    batches = DataLoader(clips, training.batch_size, sampler=sampler, collate_fn=collate_clips, drop_last=True)
+    if not len(batches):
+        raise InputError(f"{len(clips)} sequences do not fill one batch of {training.batch_size}; ask for more")
+
+    torch.manual_seed(training.seed)
+    network = AUD3DFaceForReconstruction(config)
+    network.set_face_model(face_model.template, face_model.faces, face_model.au_masks(config.action_units))
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=training.weight_decay
+    )
+    model, optimizer, batches = accelerator.prepare(network, optimizer, batches)
+    steps_an_epoch = math.ceil(len(batches) / training.gradient_accumulation)
+    total_steps = min(training.epochs * steps_an_epoch, training.max_steps or sys.maxsize)
+    average = MovingAverage(network, training.ema_decay) if training.ema_decay else None
+    criterion = ReconstructionLoss(
+        config,
+        smooth=training.weight_smooth,
+        au=training.weight_au,
+        intensity=training.weight_intensity,
+        vertices=training.weight_vertices,
+    )
+
+    step = 0
+    if (state := load_checkpoint(output)) is not None:
+        network.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        if average:
+            average.values = {name: value.to(accelerator.device) for name, value in state["average"].items()}
+        step = state["step"]
+        accelerator.print(f"continuing from step {step} of {total_steps}")
+
+    log = (output / "log.jsonl").open("a", encoding="utf-8") if accelerator.is_main_process else None
+    progress = tqdm(total=total_steps, initial=step, unit="step", disable=not accelerator.is_main_process)
+
+    def save() -> None:
+        if accelerator.is_main_process:
+            state = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+            if average:
+                state["average"] = average.values
+            save_checkpoint(output, step, state)
+        accelerator.wait_for_everyone()
+
+    def score() -> dict:
+        if average:
+            average.swap(network)
+        result = evaluate(network, held_out_batches) if accelerator.is_main_process else {}
+        if average:
+            average.swap(network)
+        accelerator.wait_for_everyone()
+        return result
+
+    held_out = SyntheticClips(held_out_pool, config.action_units)
+    held_out_batches = DataLoader(held_out, training.batch_size, collate_fn=collate_clips)
+
+    model.train()
+    scores: dict | None = None
+    while step < total_steps:
+        epoch = step // steps_an_epoch
+        clips.set_epoch(epoch)
+        sampler.set_epoch(epoch)
+        done = (step - epoch * steps_an_epoch) * training.gradient_accumulation
+        epoch_batches = accelerator.skip_first_batches(batches, done) if done else batches
+        for index, batch in enumerate(epoch_batches, start=done):
+            torch.manual_seed(_mixed_seed(training.seed, 1 + epoch * len(batches) + index, accelerator.process_index))
+            with accelerator.accumulate(model):
+                for group in optimizer.param_groups:
+                    group["lr"] = training.learning_rate * _rate_factor(training, step, total_steps)
+                fed = _fed_labels(network, batch, training, step / total_steps)
+                prediction = model(
+                    vertices=batch["vertices"],
+                    neutral_vertices=batch["neutral_vertices"],
+                    au_labels=fed,
+                    frame_mask=batch["frame_mask"],
+                )
+                targets = ("au_labels", "au_intensity_labels", "frame_mask", "true_vertices")
+                terms = criterion(prediction, **{name: batch[name] for name in targets})
+                accelerator.backward(terms["loss"])
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(model.parameters(), training.max_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+            if not accelerator.sync_gradients:
+                continue
+            if average:
+                average.update(network, step)
+            step += 1
+            numbers = {name: round(float(value.detach()), 5) for name, value in terms.items()}
+            if not math.isfinite(numbers["loss"]):
+                raise FloatingPointError(f"the loss is not finite at step {step}; lower training.learning_rate")
+            progress.update()
+            progress.set_postfix({name: f"{value:.3f}" for name, value in numbers.items()})
+            _write(log, {"step": step, "epoch": epoch, "gradient_norm": round(float(norm), 4), **numbers})
+            if training.save_every and step % training.save_every == 0:
+                save()
+            if step >= total_steps:
+                break
+        save()
+        last = step >= total_steps
+        if last or (training.evaluate_every and (epoch + 1) % training.evaluate_every == 0):
+            scores = score()
+            _write(log, {"step": step, "epoch": epoch, "evaluation": scores})
+            if scores:
+                progress.write(_summary(step, scores))
+    progress.close()
+    if scores is None:  # resumed after the last step
+        scores = score()
+    if log:
+        log.close()
+    if average:
+        average.swap(network)
+    folder = output / "model"
+    if accelerator.is_main_process:
+        record = {
+            "command": _command(),
+            "package_version": __version__,
+            "date": date.today().isoformat(),
+            "seconds": round(time.time() - started),
+            "steps": step,
+            "data": "synthetic sequences; no picture of a person was used for training",
+            "pool": train_pool.provenance,
+            "arguments": {
+                "model": {name: list(v) if isinstance(v, tuple) else v for name, v in arguments.model.items()},
+                "data": vars(arguments.data) | {"pool": None},
+                "training": vars(training) | {"output": None},
+            },
+            "held_out": scores,
+        }
+        save_model(network, folder, record)
+    accelerator.wait_for_everyone()
+    return folder
+
+
+def save_model(network: AUD3DFaceForReconstruction, folder: Path, record: dict) -> None:
+    """Writes the model and the record of its training, whole or not at all.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        network.save_pretrained(temporary)
+        (temporary / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in temporary.iterdir():
+            os.replace(path, folder / path.name)
+        temporary.rmdir()
+    except OSError as error:
+        raise OutputError(f"the model cannot be written to {folder}: {error}") from error
+
+
+def _fed_labels(network: AUD3DFaceForReconstruction, batch: dict, training: TrainingArguments, done: float) -> Tensor:
+    """(B, T, N) labels for Eq. 2: the true ones corrupted, in some clips the network's own decisions."""
+    fed = corrupt_labels(batch["au_labels"], training.label_flip, training.label_unknown)
+    share = training.scheduled_sampling * min(1.0, done / max(training.scheduled_sampling_ramp, 1e-9))
+    if share <= 0 or not network.config.use_temporal:
+        return fed
+    own = torch.rand(len(fed)) < share
+    if not own.any():
+        return fed
+    own = own.nonzero()[:, 0].to(fed.device)
+    with torch.no_grad():
+        first = network(
+            vertices=batch["vertices"][own],
+            neutral_vertices=batch["neutral_vertices"][own],
+            au_labels=fed[own],
+            frame_mask=batch["frame_mask"][own],
+        )
+    fed[own] = (first.au_probabilities >= 0.5).to(fed.dtype)
+    return fed
+
+
+def _rate_factor(training: TrainingArguments, step: int, total: int) -> float:
+    """Of the learning rate at a step: linear warm-up, then constant or half a cosine down to a hundredth."""
+    if step < training.warmup_steps:
+        return (step + 1) / training.warmup_steps
+    if training.schedule == "constant":
+        return 1.0
+    done = (step - training.warmup_steps) / max(1, total - training.warmup_steps)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _mixed_seed(*numbers: int) -> int:
+    """One seed from several numbers, without the overlaps that a sum would have."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
+
+
+def _writable_folder(name: str) -> Path:
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"the output folder {folder} cannot be written: {error}; give another as --output") from error
+    return folder
+
+
+def _write(log: TextIO | None, record: dict) -> None:
+    if log:
+        log.write(json.dumps(record) + "\n")
+        log.flush()
+
+
+def _summary(step: int, scores: dict) -> str:
+    return (
+        f"step {step}: F1 {scores['f1_mean']} (always positive {scores['always_positive_f1_mean']}), "
+        f"ROC area {scores['roc_area_mean']}, mesh {scores['refined_error_mm']:.3f} mm "
+        f"(coarse {scores['coarse_error_mm']:.3f})"
+    )
+
+
+def _command() -> str:
+    """The command that reproduces the run, without this machine's folders."""
+    return "python -m au_d3dface.training " + " ".join(
+        Path(part).name if "/" in part else part for part in sys.argv[1:]
+    )
