@@ -1,7 +1,6 @@
 """Loading a checkpoint by name: the bundled one, a folder, or a Hub id."""
 
 import json
-import logging
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -103,11 +102,15 @@ def _check_folder(folder: Path) -> None:
 
 @contextmanager
 def _quiet_transformers():
-    """Keeps transformers' loading reports off the screen: what is wrong is raised as one sentence instead."""
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Keeps transformers' reports and bar off the screen: what is wrong is raised as one sentence instead."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
