@@ -3,8 +3,8 @@
     python -m au_d3dface.training.learn_facemesh --renders DIR --ict-facekit FILE --output facemesh.safetensors
 
 Template: the mean tracked face at rest, at ICT-FaceKit's scale and in its head frame. Identity: principal components of
-people's faces at rest, in several poses each. Expression: principal components of frame minus the same person at rest in the same
-pose, which takes the pose's error out. Every sample enters twice, as it is and mirrored.
+people's faces at rest, in several poses each. Expression: principal components of a face minus the same person's at rest
+in the same pose, which takes the pose's error out. Every sample enters twice, as it is and mirrored.
 """
 
 import argparse

@@ -28,6 +28,7 @@ from ..face_models.ict import PARTS, ICTFaceKit
 from ..geometry import triangle_normals
 from ..rendering.rasterizer import interpolate, rasterize
 from ..tracking.topology import mirror_indices
+from .render_alignment import IMAGE_TO_HEAD, robust_alignment
 
 _SIZE = 512
 _POSES = ((0.0, 0.0), (0.35, 0.0), (-0.35, 0.0), (0.0, 0.2), (0.0, -0.2), (0.6, 0.0), (-0.6, 0.0))
@@ -88,7 +89,13 @@ def _observe(head: ICTFaceKit, people: int, seed: int) -> tuple[np.ndarray, np.n
             normals = torch.nn.functional.normalize(triangle_normals(points[0], skin), dim=-1)
             facing = -normals[fragments.pixel_to_face[0, rows[nearest], columns[nearest]], 2].numpy()
             places.append(rest[rows[nearest], columns[nearest]])
-            weights.append(np.clip(facing, 0.02, 1) ** 2 * np.exp(-distance / 3))
+            # Where the nearest skin is far from where the tracker has the point in depth, it is another surface: the
+            # neck behind the jaw, the far side of the nose.
+            solid = robust_alignment(
+                torch.from_numpy(tracked[None, :468]) * IMAGE_TO_HEAD, torch.from_numpy(places[-1])
+            )
+            depth = np.linalg.norm(solid[0].numpy() - places[-1], axis=-1)
+            weights.append(np.clip(facing, 0.02, 1) ** 2 * np.exp(-distance / 3) / (1 + (depth / 0.006) ** 2))
     tracker.close()
     return np.stack(places), np.stack(weights)
 

@@ -22,6 +22,9 @@ _HAIR = np.array([[0.012, 0.01, 0.01], [0.05, 0.03, 0.02], [0.16, 0.09, 0.045], 
                   [0.45, 0.45, 0.45]])  # fmt: skip
 _IRIS = np.array([[0.03, 0.015, 0.01], [0.1, 0.05, 0.02], [0.12, 0.12, 0.04], [0.08, 0.14, 0.2], [0.14, 0.15, 0.15]])
 
+# Metres by which eyeballs are drawn farther away than they are: the lids of some people cut into them when they close.
+_EYEBALL_RECESS = 0.0015
+
 # Brow line of the subject's left side on the rest head, from the nose outwards: x, y in metres in the head frame.
 _BROW = torch.tensor([[0.0125, 0.0300], [0.0245, 0.0345], [0.0375, 0.0355], [0.0490, 0.0325], [0.0570, 0.0265]])
 # Outer and inner border of the lips, the subject's left half from the middle outwards: x, upper y, lower y.
@@ -213,7 +216,12 @@ class HeadPainter:
         self.faces, part = head.faces[kept], part[kept]
         self.parts = {name: order.index(name) for name in order}
         self._part_of_face = part
-        self._hair = self._hair_weight(self.rest, 0.0)
+        # Hair stands off the scalp gradually: over three centimetres from the hairline, and not around the ears.
+        height = self._hair_weight(self.rest, 0.0, softness=0.03)
+        from_ear = (self.rest * torch.tensor([1.0, 1.0, 0.8]) - torch.tensor([0.085, 0.0, 0.0])).norm(dim=-1)
+        from_other = (self.rest * torch.tensor([1.0, 1.0, 0.8]) + torch.tensor([0.085, 0.0, 0.0])).norm(dim=-1)
+        height = height * ((torch.minimum(from_ear, from_other) - 0.04) / 0.05).clamp(0, 1)
+        self._hair = height * height * (3 - 2 * height)
         self._hair[PARTS["neck"].stop :] = 0
 
     def render(
@@ -242,6 +250,7 @@ class HeadPainter:
             vertices = vertices + normals * (self._hair * appearance.hair_volume)[:, None]
         points = camera.project(vertices)
         points[:, :2] *= supersample
+        points[PARTS["eyeballs"], 2] += camera.scale * _EYEBALL_RECESS
         normals = vertex_normals(vertices, self.faces) @ torch.from_numpy(camera.rotation).to(vertices).T
         fragments = rasterize(points[None], self.faces, height, width, cull_backfaces=False)
         seen = fragments.mask[0]
@@ -267,15 +276,15 @@ class HeadPainter:
         srgb = picture.clamp(0, 1) ** (1 / 2.2)
         return (srgb * 255).round().to(torch.uint8).numpy()
 
-    def _hair_weight(self, place: Tensor, shift: float) -> Tensor:
-        """(P,) in 0-1: how far above the hairline a place of the rest head is, soft over a centimetre."""
+    def _hair_weight(self, place: Tensor, shift: float, softness: float = 0.008) -> Tensor:
+        """(P,) in 0-1: how far above the hairline a place of the rest head is, soft over so many metres."""
         z = place[:, 2].clamp(float(_HAIRLINE_Z[0]), float(_HAIRLINE_Z[-1]))
         cell = torch.searchsorted(_HAIRLINE_Z, z).clamp(1, len(_HAIRLINE_Z) - 1)
         z0, z1 = _HAIRLINE_Z[cell - 1], _HAIRLINE_Z[cell]
         line = _HAIRLINE_Y[cell - 1] + (z - z0) / (z1 - z0) * (_HAIRLINE_Y[cell] - _HAIRLINE_Y[cell - 1])
-        x = place[:, 0].abs()
-        ear = (x > 0.074) & (place[:, 2] < 0.032) & (place[:, 2] > -0.03) & (place[:, 1] < 0.04)
-        return torch.where(ear, 0.0, ((place[:, 1] - line - shift) / 0.008).clamp(0, 1))
+        ear = (place[:, 1] / 0.036) ** 2 + ((place[:, 2] - 0.002) / 0.028) ** 2
+        bare = ((1.25 - ear) / 0.25).clamp(0, 1) * (place[:, 0].abs() > 0.06)
+        return ((place[:, 1] - line - shift) / softness).clamp(0, 1) * (1 - bare)
 
     def _paint(self, place: Tensor, part: Tensor, look: Appearance) -> tuple[Tensor, Tensor]:
         """(P, 3) places on the rest head and (P,) parts to (P, 3) albedo and (P,) gloss."""
