@@ -1,5 +1,6 @@
 """The pipeline over every kind of video that people have, made here from the packaged sample clip."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_a_whole_clip(pipe, frames, tmp_path, make_video):
 def test_values_between_samples_are_linear_in_time(pipe, frames, tmp_path, make_video):
     [sequence] = pipe(make_video(tmp_path / "clip.mp4", frames[:31]))
     sampled = np.flatnonzero(~sequence.interpolated)
-    for a, b in zip(sampled, sampled[1:], strict=False):
+    for a, b in itertools.pairwise(sampled):
         for frame in range(a + 1, b):
             t = (sequence.timestamps[frame] - sequence.timestamps[a]) / (
                 sequence.timestamps[b] - sequence.timestamps[a]
