@@ -38,7 +38,7 @@ class CausalNeutral:
     def __init__(self, fitting: LandmarkFitting, neutral_landmarks: Tensor | None = None) -> None:
         self.fitting = fitting
         self.fixed = neutral_landmarks is not None
-        self.neutral = None if neutral_landmarks is None else fitting.estimate_neutral(neutral_landmarks[None].float())
+        self.neutral = None if neutral_landmarks is None else fitting.neutral_of_picture(neutral_landmarks)
         self._seen: deque[tuple[float, Tensor]] = deque()
         self._begin: float | None = None  # of the stretch that is being collected
         self._warm = False

@@ -1,22 +1,22 @@
-"""Carries a displacement known at the landmarks to every vertex of a face model, smoothly."""
+"""Carries a displacement known at the landmarks to every vertex of a face model."""
 
 import torch
 from torch import Tensor
 
 from ..face_models import FaceModel
 
-LENGTH = 0.012
+LENGTH = 0.02
 """Metres over which neighbouring displacements are alike."""
 
-NOISE = 0.1
-"""Standard deviation of a landmark's displacement that is noise, relative to that of the smooth part."""
+NOISE = 0.3
+"""Standard deviation of a landmark's displacement that is noise, relative to that of the part that is carried."""
 
 
 class DetailInterpolator:
     """Gaussian-process regression from L landmarks to V vertices: K(V, L) (K(L, L) + NOISE² I)⁻¹.
 
-    The kernel is exp(-d² / 2 LENGTH²) between points of the template, so that a vertex far from every landmark (the
-    back of a head) stays where the face model puts it.
+    The kernel is exp(-d / LENGTH) between points of the template: it does not overshoot between landmarks or beyond
+    them, and a vertex far from every landmark (the back of a head) stays where the face model puts it.
     """
 
     def __init__(self, face_model: FaceModel, landmarks: Tensor) -> None:
@@ -31,4 +31,4 @@ class DetailInterpolator:
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    return torch.exp(-torch.cdist(a, b).square() / (2 * LENGTH**2))
+    return torch.exp(-torch.cdist(a, b) / LENGTH)

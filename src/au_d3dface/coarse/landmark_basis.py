@@ -10,7 +10,7 @@ RIGID_UNIT = 0.02
 """One unit of a rigid parameter moves the face by about a millimetre, as one unit of expression does: it conditions
 the normal equations for float32. Radians (and metres per 0.05 m) per unit."""
 
-MISFIT = 0.25
+MISFIT = 0.1
 """Share of a landmark's mobility that the expression basis is taken to miss: what moves most is trusted least."""
 
 NOISE = 1e-3

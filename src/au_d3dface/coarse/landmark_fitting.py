@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import NoFaceError
 from ..face_models import FaceModel
 from ..tracking import TrackedFace
+from ..tracking.base import NUM_LANDMARKS
 from .base import CoarseSequence
 from .detail import DetailInterpolator
 from .frame_fitting import FrameFit, FrameFitter
@@ -74,18 +75,31 @@ class LandmarkFitting:
         valid = torch.from_numpy(face.valid & np.isfinite(face.landmarks).all((1, 2)))
         if not valid.any():
             raise NoFaceError(f"Face {face.face_id} was found in no frame, so there is nothing to fit a face model to.")
-        landmarks = torch.from_numpy(face.landmarks)[valid].float()
-        neutral = self.estimate_neutral(landmarks if neutral_landmarks is None else neutral_landmarks[None].float())
+        landmarks = torch.from_numpy(face.landmarks)
+        if not valid.all():  # an hour of video is half a gigabyte: no copy where none is needed
+            landmarks = landmarks[valid]
+        if neutral_landmarks is None:
+            neutral = self.estimate_neutral(landmarks)
+        else:
+            neutral = self.neutral_of_picture(neutral_landmarks)
         fit, residual = self.fit_frames(landmarks, self.fitter(neutral, self.noise(landmarks, valid)))
         return self.assemble(neutral, fit, residual, valid)
 
     def estimate_neutral(self, landmarks: Tensor) -> Neutral:
         """The neutral face of the person in (K, 478, 3) finite landmarks, from at most MAX_NEUTRAL_FRAMES of them."""
-        if landmarks.shape[1:] != (478, 3) or not torch.isfinite(landmarks).all():
-            raise ValueError(f"landmarks must be finite and of shape (frames, 478, 3), not {tuple(landmarks.shape)}")
         if len(landmarks) > MAX_NEUTRAL_FRAMES:
             landmarks = landmarks[torch.linspace(0, len(landmarks) - 1, MAX_NEUTRAL_FRAMES).round().long()]
         return self.neutral_estimator(landmarks)
+
+    def neutral_of_picture(self, landmarks: Tensor) -> Neutral:
+        """The neutral face of a person at rest in a picture, from its (478, 3) landmarks.
+
+        Raises:
+            ValueError: the landmarks have another shape or are not finite.
+        """
+        if landmarks.shape != (NUM_LANDMARKS, 3) or not torch.isfinite(landmarks).all():
+            raise ValueError(f"neutral landmarks must be finite and of shape (478, 3), not {tuple(landmarks.shape)}")
+        return self.neutral_estimator(landmarks[None].float(), at_rest=True)
 
     def noise(self, landmarks: Tensor, valid: Tensor) -> float:
         """Standard deviation of a landmark from frame to frame, metres: what neither pose nor smooth motion explains.

@@ -27,6 +27,9 @@ REST_ENERGY = (8.0, 25.0)
 squared Mahalanobis distances up to which a calm face is taken to be at rest, and from which on it is an expression that
 the person never lets go: the limit falls to 0 in between. Seen: rest 4 to 13, a constant smile 46 and more."""
 
+DETAIL_LIMIT = 0.003
+"""Metres that a neutral face may differ from identity and expression bases at a landmark."""
+
 LIP_GAPS = ((13, 14), (82, 87), (312, 317))
 LIP_GAP_SCALE = 0.002
 """Pairs of inner lip landmarks, and the gap (metres) that counts as one standard deviation away from rest."""
@@ -81,12 +84,14 @@ class NeutralEstimator:
         prior[-7:] = 1e-9
         self.directions = directions
         self.solver = _ridge_solver(directions, weights, prior)
-        sized = torch.cat([basis.shape, directions[-7:-1]])
-        self.sized_solver = _ridge_solver(sized, weights, torch.cat([prior[: len(basis.shape)], prior[-7:-1]]))
+        self.sized_directions = torch.cat([basis.shape, directions[-7:-1]])  # without scale
+        sized_prior = torch.cat([prior[: len(basis.shape)], prior[-7:-1]])
+        self.sized_solver = _ridge_solver(self.sized_directions, weights, sized_prior)
 
-    def __call__(self, landmarks: Tensor, iterations: int = 3) -> Neutral:
+    def __call__(self, landmarks: Tensor, at_rest: bool = False, iterations: int = 3) -> Neutral:
         """The neutral face of the person in (K, 478, 3) landmarks, all finite.
 
+        `at_rest` says that the person is known to be at rest in them: then all of their expression is the person's own.
         Every round fits the frames with the neutral of the round before, weighs them by how near they are to rest, and
         solves for identity and resting expression from their mean.
         """
@@ -101,7 +106,7 @@ class NeutralEstimator:
             mean = torch.tensordot(weights, heads, dims=1)
             shape, expression, detail = self.solve(mean)
             energy = float(expression.square().sum() + lip_gap_energy(mean[None])[0])
-            limit = rest_limit(energy)
+            limit = float("inf") if at_rest else rest_limit(energy)
             rest = expression.clamp(-limit, limit)
             neutral = self.compose(shape, rest, detail)
         factor = size_factor(landmarks, fit.rotation, fit.scale, weights)
@@ -134,9 +139,18 @@ class NeutralEstimator:
         return (heads - self.basis.template).flatten(1) @ self.solver.T
 
     def solve(self, mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(L, 3) landmarks in the head frame to identity (S,), expression (E,) and the rest, (L, 3)."""
-        coefficients = self._coefficients(mean[None])[0]
-        detail = mean - self.basis.template - torch.tensordot(coefficients, self.directions, dims=1)
+        """(L, 3) landmarks in the head frame to identity (S,), expression (E,) and detail (L, 3).
+
+        What the bases leave is detail up to DETAIL_LIMIT. More is a landmark that the face model has in another place
+        than the tracker (its embedding may err): it is pulled in, and the bases solved for again.
+        """
+        shown = mean
+        for _ in range(3):
+            coefficients = self._coefficients(shown[None])[0]
+            explained = self.basis.template + torch.tensordot(coefficients, self.directions, dims=1)
+            detail = mean - explained
+            detail = detail * (DETAIL_LIMIT / detail.norm(dim=-1, keepdim=True).clamp_min(DETAIL_LIMIT))
+            shown = explained + detail
         shape, expression, _ = coefficients.split([len(self.basis.shape), len(self.basis.expression), 7])
         return shape, expression, detail
 
@@ -150,12 +164,19 @@ class NeutralEstimator:
         )
 
     def resize(self, neutral: Tensor, rest: Tensor, factor: float, energy: float) -> Neutral:
-        """The neutral (L, 3) enlarged to its metric size, and the identity that says so as far as the basis can."""
+        """The neutral (L, 3) enlarged to its metric size, and the identity that says so as far as the basis can.
+
+        Enlarging also moves what is off the head frame's origin: that part is taken back, so that the neutral stays
+        where the face model has its faces.
+        """
         basis = self.basis
         target = neutral * factor - torch.tensordot(rest, basis.expression, dims=1)
-        shape = ((target - basis.template).flatten() @ self.sized_solver.T)[: len(basis.shape)]
-        detail = target - basis.template - torch.tensordot(shape, basis.shape, dims=1)
-        return Neutral(shape, rest, detail, neutral * factor, energy)
+        coefficients = (target - basis.template).flatten() @ self.sized_solver.T
+        count = len(basis.shape)
+        moved = torch.tensordot(coefficients[count:], self.sized_directions[count:], dims=1)
+        shape = coefficients[:count]
+        detail = target - moved - basis.template - torch.tensordot(shape, basis.shape, dims=1)
+        return Neutral(shape, rest, detail, neutral * factor - moved, energy)
 
 
 def rest_limit(energy: float) -> float:
