@@ -1,13 +1,15 @@
 """The labels that the network is fed in training (Eq. 2), made as unreliable as they are in use.
 
 With true labels fed back, the network learns to copy the last one and at inference sticks to its own mistakes
-(exposure bias). So the fed labels are corrupted, and in a growing share of clips they are the network's own decisions (scheduled
-sampling; in parallel over frames, as in Mihaylova and Martins, "Scheduled sampling for transformers", 2019). The targets
-of the losses stay the true labels.
+(exposure bias). So the fed labels are corrupted, and in a growing share of clips they are the network's own decisions
+(scheduled sampling; in parallel over frames, as in Mihaylova and Martins, "Scheduled sampling for transformers", 2019).
+The targets of the losses stay the true labels.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..modeling_au_d3dface import AUD3DFaceForReconstruction, AUD3DFaceReconstructionOutput
 
 
 def corrupt_labels(labels: Tensor, flip: float, unknown: float, generator: torch.Generator | None = None) -> Tensor:
@@ -39,3 +41,58 @@ def corrupt_labels(labels: Tensor, flip: float, unknown: float, generator: torch
         whole = draw(batch, 1, units) < unknown / 2
         out = torch.where(single | whole, -1, out)
     return out
+
+
+class FeedbackForward(nn.Module):
+    """The teacher-forced pass in which some clips are fed the network's own decisions.
+
+    Only the temporal module reads labels, so meshes are read once: the decisions come from passes of the temporal
+    module alone, without gradients, first on the labels as given, then on the decisions of the pass before. A module of
+    its own, so that what wraps models for many processes wraps all of it.
+    """
+
+    def __init__(self, network: AUD3DFaceForReconstruction, passes: int = 2) -> None:
+        super().__init__()
+        self.network, self.passes = network, passes
+
+    def forward(
+        self, vertices: Tensor, neutral_vertices: Tensor, au_labels: Tensor, frame_mask: Tensor, own: Tensor
+    ) -> AUD3DFaceReconstructionOutput:
+        """As `AUD3DFaceForReconstruction.forward` of a network without video.
+
+        Args:
+            vertices (B, T, V, 3), neutral_vertices (B, V, 3), au_labels (B, T, N), frame_mask (B, T): of the batch.
+            own: (B,) bool, the clips that are fed the network's decisions instead of `au_labels`.
+        """
+        network, model = self.network, self.network.model
+        mask = frame_mask.bool()
+        displacement = model.displacement(vertices, neutral_vertices, mask)
+        spatial = model.spatial_embeddings(displacement, mask)
+        temporal = model.frame_features(displacement, None, mask)
+        if network.config.use_temporal:
+            keys = model.temporal.feature_keys(temporal, 0)
+            labels = model.known_labels(au_labels, None, mask)
+            if own.any():
+                labels = self._own_decisions(labels, keys, spatial, mask, own)
+            temporal, _ = model.temporal(labels, keys, mask, None)
+        elif temporal is None:
+            temporal = torch.zeros_like(spatial[:, :, 0])
+        logits = network.au_head(temporal, spatial)
+        return AUD3DFaceReconstructionOutput(
+            vertices=network.refine(temporal, spatial, vertices, neutral_vertices, mask),
+            au_logits=logits,
+            au_probabilities=logits.sigmoid(),
+            au_intensities=network.intensities(temporal, spatial),
+            temporal_embeddings=temporal,
+            spatial_embeddings=spatial,
+        )
+
+    @torch.no_grad()
+    def _own_decisions(self, labels: Tensor, keys: list, spatial: Tensor, mask: Tensor, own: Tensor) -> Tensor:
+        given, rates = labels, labels.new_tensor(self.network.config.au_positive_rates)
+        for _ in range(self.passes):
+            temporal, _ = self.network.model.temporal(labels, keys, mask, None)
+            decided = (self.network.au_head(temporal, spatial) >= 0).to(labels)
+            decided = torch.where(mask[..., None], decided, rates)
+            labels = torch.where(own[:, None, None], decided, given)
+        return labels

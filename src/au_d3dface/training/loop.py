@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
@@ -35,7 +35,7 @@ from ..modeling_au_d3dface import AUD3DFaceForReconstruction
 from .arguments import Arguments, TrainingArguments
 from .checkpointing import load_checkpoint, save_checkpoint
 from .evaluation import evaluate
-from .feedback import corrupt_labels
+from .feedback import FeedbackForward, corrupt_labels
 from .synthetic_data import synthetic_pools
 
 
@@ -121,7 +121,7 @@ def train(arguments: Arguments) -> Path:
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=training.weight_decay
     )
-    model, optimizer, batches = accelerator.prepare(network, optimizer, batches)
+    model, optimizer, batches = accelerator.prepare(FeedbackForward(network), optimizer, batches)
     steps_an_epoch = math.ceil(len(batches) / training.gradient_accumulation)
     total_steps = min(training.epochs * steps_an_epoch, training.max_steps or sys.maxsize)
     average = MovingAverage(network, training.ema_decay) if training.ema_decay else None
@@ -178,13 +178,9 @@ def train(arguments: Arguments) -> Path:
             with accelerator.accumulate(model):
                 for group in optimizer.param_groups:
                     group["lr"] = training.learning_rate * _rate_factor(training, step, total_steps)
-                fed = _fed_labels(network, batch, training, step / total_steps)
-                prediction = model(
-                    vertices=batch["vertices"],
-                    neutral_vertices=batch["neutral_vertices"],
-                    au_labels=fed,
-                    frame_mask=batch["frame_mask"],
-                )
+                labels = corrupt_labels(batch["au_labels"], training.label_flip, training.label_unknown)
+                own = torch.rand(len(labels), device=labels.device) < _own_share(training, step / total_steps)
+                prediction = model(batch["vertices"], batch["neutral_vertices"], labels, batch["frame_mask"], own)
                 targets = ("au_labels", "au_intensity_labels", "frame_mask", "true_vertices")
                 terms = criterion(prediction, **{name: batch[name] for name in targets})
                 accelerator.backward(terms["loss"])
@@ -261,25 +257,9 @@ def save_model(network: AUD3DFaceForReconstruction, folder: Path, record: dict) 
         raise OutputError(f"the model cannot be written to {folder}: {error}") from error
 
 
-def _fed_labels(network: AUD3DFaceForReconstruction, batch: dict, training: TrainingArguments, done: float) -> Tensor:
-    """(B, T, N) labels for Eq. 2: the true ones corrupted, in some clips the network's own decisions."""
-    fed = corrupt_labels(batch["au_labels"], training.label_flip, training.label_unknown)
-    share = training.scheduled_sampling * min(1.0, done / max(training.scheduled_sampling_ramp, 1e-9))
-    if share <= 0 or not network.config.use_temporal:
-        return fed
-    own = torch.rand(len(fed)) < share
-    if not own.any():
-        return fed
-    own = own.nonzero()[:, 0].to(fed.device)
-    with torch.no_grad():
-        first = network(
-            vertices=batch["vertices"][own],
-            neutral_vertices=batch["neutral_vertices"][own],
-            au_labels=fed[own],
-            frame_mask=batch["frame_mask"][own],
-        )
-    fed[own] = (first.au_probabilities >= 0.5).to(fed.dtype)
-    return fed
+def _own_share(training: TrainingArguments, done: float) -> float:
+    """The share of clips fed with the network's decisions when a share `done` of the training is done."""
+    return training.scheduled_sampling * min(1.0, done / max(training.scheduled_sampling_ramp, 1e-9))
 
 
 def _rate_factor(training: TrainingArguments, step: int, total: int) -> float:
