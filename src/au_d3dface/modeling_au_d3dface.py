@@ -27,6 +27,7 @@ from .configuration_au_d3dface import AUD3DFaceConfig
 from .generation_au_d3dface import AUD3DFaceGenerationMixin
 
 KeysAndValues = tuple[Tensor, Tensor]  # of one attention layer, each (B, heads, frames, d / heads)
+Regions = tuple[Tensor, list[int]]  # the columns, of 3V, inside the mask of each AU, one AU after the other; how many
 
 
 # --- outputs and cache ------------------------------------------------------------------------------------------------
@@ -411,10 +412,13 @@ class AUD3DFaceActionUnitTokens(nn.Module):
         if config.au_token_embedding:
             self.au_embedding = nn.Parameter(torch.empty(config.num_action_units, config.hidden_size))
 
-    def forward(self, displacement: Tensor, regions: list[Tensor]) -> Tensor:
-        """displacement (B, T, 3V) and the columns of each AU's region to tokens (B, T, N, d)."""
-        inside = [nn.functional.linear(displacement[..., at], self.weight[at].T, self.bias) for at in regions]
-        tokens = self.outer(self.activation(torch.stack(inside, -2)))
+    def forward(self, displacement: Tensor, regions: Regions) -> Tensor:
+        """displacement (B, T, 3V) to tokens (B, T, N, d)."""
+        columns, sizes = regions
+        inside = displacement.index_select(-1, columns).split(sizes, -1)
+        weights = self.weight.index_select(0, columns).split(sizes)
+        products = [x @ weight for x, weight in zip(inside, weights, strict=True)]
+        tokens = self.outer(self.activation(torch.stack(products, -2) + self.bias))
         return tokens + self.au_embedding if hasattr(self, "au_embedding") else tokens
 
 
@@ -427,7 +431,7 @@ class AUD3DFaceSpatialEncoder(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout)
         self.layers = nn.ModuleList(AUD3DFaceSpatialLayer(config) for _ in range(config.num_spatial_layers))
 
-    def forward(self, displacement: Tensor, regions: list[Tensor]) -> Tensor:
+    def forward(self, displacement: Tensor, regions: Regions) -> Tensor:
         """displacement (B, T, 3V) to z^s (B, T, N, d)."""
         tokens = self.dropout(self.tokens(displacement, regions))
         x = tokens.flatten(0, 1)  # (B · T, N, d): frames do not see each other
@@ -594,7 +598,7 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         self.register_buffer("template", torch.zeros(config.num_vertices, 3))
         self.register_buffer("faces", torch.zeros(config.num_faces, 3, dtype=torch.int64))
         self.register_buffer("au_masks", torch.zeros(config.num_action_units, config.num_vertices, dtype=torch.bool))
-        self._regions: tuple[Tensor, int, list[Tensor]] | None = None
+        self._regions: tuple[Tensor, int, Regions] | None = None
 
         reads_motion = config.use_mesh and config.use_temporal
         if reads_motion:
@@ -613,8 +617,8 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
             self._keys_to_ignore_on_load_missing = {r"\b(template|faces|au_masks)$"}
         self.post_init()
 
-    def regions(self) -> list[Tensor]:
-        """The columns, of 3V, of every AU's region; made once for each content of `au_masks`.
+    def regions(self) -> Regions:
+        """The masks of Eq. 7 as columns of the flattened mesh; made once for each content of `au_masks`.
 
         Raises:
             ValueError: no face model has been set.
@@ -627,8 +631,8 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
                     f"the network has no face model: give it the files of {self.config.face_model!r} through "
                     "set_face_model(template, faces, au_masks) first"
                 )
-            columns = masks.repeat_interleave(3, dim=1)
-            self._regions = (masks, version, [row.nonzero()[:, 0] for row in columns])
+            inside = masks.repeat_interleave(3, dim=1)
+            self._regions = (masks, version, (inside.nonzero()[:, 1], inside.sum(1).tolist()))
         return self._regions[2]
 
     def displacement(self, vertices: Tensor | None, neutral_vertices: Tensor, frame_mask: Tensor) -> Tensor | None:
