@@ -8,6 +8,7 @@ shares this origin.
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -171,11 +172,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: give the npz of ICT-FaceKit.")
     try:
-        with np.load(path, allow_pickle=False) as npz:
-            if not isinstance(npz, Mapping):
-                raise CheckpointError(f"{path} is a single array, not the npz of ICT-FaceKit; give the kit's npz.")
+        npz = np.load(path, allow_pickle=False)
+        if isinstance(npz, np.ndarray):
+            raise CheckpointError(f"{path} is a single array; give the npz of ICT-FaceKit.")
+        with npz:
             arrays = {name: npz[name] for name in _ARRAYS if name in npz}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
         raise CheckpointError(f"{path} is not a readable npz ({error}); fetch the file again.") from error
     for name, shape in _ARRAYS.items():
         if name not in arrays:
