@@ -15,7 +15,7 @@ from .shading import default_lighting, shade
 SURFACE = (0.20, 0.72, 0.90)
 """Colour of a mesh whose vertices have none."""
 
-_WORKING_SIZE = (300.0, 640.0)
+_WORKING_SIZE = (240.0, 600.0)
 """A face is drawn at between these many pixels: smaller ones with finer samples, larger ones stretched (for speed)."""
 
 
@@ -26,6 +26,7 @@ _FADING_HEIGHT = 8.0
 """Pixels: lines of triangles less high than this are fainter."""
 
 
+@torch.inference_mode()
 def draw_mesh(
     image: np.ndarray,
     points: Tensor | np.ndarray,

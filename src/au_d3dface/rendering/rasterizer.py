@@ -118,7 +118,7 @@ def _take(table: Tensor, index: Tensor) -> Tensor:
 
 def _cross(x: Tensor, y: Tensor) -> Tensor:
     """Corners (3, P) to (3, P): for each corner, the cross product of the next one and the one after that."""
-    return x.roll(-1, 0) * y.roll(1, 0) - y.roll(-1, 0) * x.roll(1, 0)
+    return torch.stack([x[i] * y[j] - y[i] * x[j] for i, j in ((1, 2), (2, 0), (0, 1))])
 
 
 def _barycentric(x: Tensor, y: Tensor) -> Tensor:
