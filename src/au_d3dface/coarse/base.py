@@ -23,7 +23,7 @@ class CoarseSequence:
 
     Attributes:
         shape: (S,) identity coefficients, one for the person.
-        expression: (T, E).
+        expression: (T, E) coefficients relative to this person's neutral: S_j = S̄ + expression basis · expression_j.
         vertices: (T, V, 3), S_j.
         neutral_vertices: (V, 3), S̄: this person at rest.
         rotation: (T, 3, 3), head frame to camera frame (x right, y up, z towards the viewer).
