@@ -133,6 +133,8 @@ def test_every_branch_decodes_as_it_trains(row):
     model = network(**row)
     inputs = clip(model.config)
     outputs = [model.generate(**inputs, decoding=mode, block_size=4) for mode in MODES]
+    if not model.config.use_video:
+        outputs.append(stream(model, inputs))
     forced = model(**inputs, au_labels=outputs[0].au_labels)
     for output in outputs:
         if not model.config.predict_intensity:

@@ -432,6 +432,14 @@ def test_a_checkpoint_keeps_every_parameter_and_buffer(tmp_path, row):
     torch.testing.assert_close(base(**inputs).spatial_embeddings, model(**inputs).spatial_embeddings)
 
 
+def test_a_checkpoint_read_in_bfloat16_keeps_its_metres(tmp_path):
+    model = network()
+    model.save_pretrained(tmp_path)
+    loaded = AUD3DFaceForReconstruction.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert loaded.dtype == torch.bfloat16
+    assert torch.equal(loaded.model.template, model.model.template)
+
+
 def test_a_licensed_face_model_stays_out_of_the_checkpoint(tmp_path):
     template, faces, masks = face()
     model = network(face_model="flame", face_model_checksum=face_model_checksum(template, faces))

@@ -1,11 +1,12 @@
 """The network of "AU-Aware Dynamic 3D Face Reconstruction from Videos with Transformer" (WACV 2024), Eq. 1-10.
 
 From top to bottom: outputs and cache; Eq. 3-4 (positional code) and the band that attention sees; attention and
-layers (Eq. 5, 6, 8); Video Swin (f^I, section 3.2); the temporal module (Eq. 2, 5, 6); the spatial module (Eq. 7, 8);
-the heads (Eq. 9, 10); AUD3DFaceModel (Eq. 1 and the embeddings z^t, z^s); AUD3DFaceForReconstruction.
+layers (Eq. 5, 6, 8); the temporal module (Eq. 2, 5, 6); the spatial module (Eq. 7, 8); the heads (Eq. 9, 10);
+AUD3DFaceModel (Eq. 1 and the embeddings z^t, z^s); AUD3DFaceForReconstruction.
 
 Symbols: B clips, T frames, N action units (AUs), V mesh vertices, d hidden size, W attention window. Lengths are metres
-in the canonical head frame. Losses are in losses.py, autoregressive decoding in generation_au_d3dface.py.
+in the canonical head frame. Video Swin, f^I, is in video_backbone.py, losses are in losses.py,
+autoregressive decoding in generation_au_d3dface.py.
 """
 
 import hashlib
@@ -16,7 +17,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
@@ -25,6 +25,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_au_d3dface import AUD3DFaceConfig
 from .generation_au_d3dface import AUD3DFaceGenerationMixin
+from .video_backbone import AUD3DFaceVideoBackbone, init_video_backbone
 
 KeysAndValues = tuple[Tensor, Tensor]  # of one attention layer, each (B, heads, frames, d / heads)
 Regions = tuple[Tensor, list[int]]  # the columns, of 3V, inside the mask of each AU, one AU after the other; how many
@@ -275,45 +276,6 @@ class AUD3DFaceTemporalLayer(nn.Module):
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
-# --- Video Swin, section 3.2 ------------------------------------------------------------------------------------------
-
-
-class AUD3DFaceVideoBackbone(nn.Module):
-    """f^I of section 3.2: Video Swin over a clip, one flattened feature map per frame."""
-
-    def __init__(self, config: AUD3DFaceConfig):
-        super().__init__()
-        self.config = config
-        self.swin = SwinTransformer3d(
-            patch_size=[2, 4, 4],
-            embed_dim=config.video_embed_dim,
-            depths=list(config.video_depths),
-            num_heads=list(config.video_num_heads),
-            window_size=list(config.video_window_size),
-            stochastic_depth_prob=config.video_stochastic_depth,
-            num_classes=1,
-        )
-        del self.swin.head  # the classifier of Kinetics actions is no part of this network
-        for module in self.modules():
-            module._is_video_backbone = True  # keeps its own initialisation, see _init_weights
-
-    def forward(self, pixel_values_videos: Tensor) -> Tensor:
-        """(B, T, 3, H, W) normalised crops to (B, T, h · w · C).
-
-        The patch embedding halves time. "twice" shows every frame twice, so that one temporal cell is one frame;
-        "repeat" shows frames once (an odd last one twice) and gives each cell to both of its frames.
-        """
-        num_frames = pixel_values_videos.shape[1]
-        x = pixel_values_videos.transpose(1, 2)  # (B, 3, T, H, W)
-        if self.config.video_frames == "twice":
-            x = x.repeat_interleave(2, dim=2)
-        elif num_frames % 2:
-            x = torch.cat([x, x[:, :, -1:]], 2)
-        swin = self.swin
-        cells = swin.norm(swin.features(swin.pos_drop(swin.patch_embed(x)))).flatten(2)  # (B, cells, h · w · C)
-        return cells if self.config.video_frames == "twice" else cells.repeat_interleave(2, dim=1)[:, :num_frames]
-
-
 # --- the temporal module, section 3.3 ---------------------------------------------------------------------------------
 
 
@@ -477,13 +439,14 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
     input_modalities = ("video",)
     _supports_sdpa = True
     _supports_attention_backend = False
+    _keep_in_fp32_modules_strict = ("template",)  # metres
     _no_split_modules = ("AUD3DFaceTemporalLayer", "AUD3DFaceSpatialLayer")
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         std = self.config.initializer_range
         if getattr(module, "_is_video_backbone", False):
-            self._init_video_backbone(module)
+            init_video_backbone(module)
         elif isinstance(module, AUD3DFaceMotionDecoder):
             init.zeros_(module.weight)
             init.zeros_(module.bias)
@@ -506,25 +469,6 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
         elif isinstance(module, AUD3DFaceModel):
             for buffer in (module.template, module.faces, module.au_masks):
                 init.zeros_(buffer)  # no face model yet; a checkpoint without one leaves them so
-
-    def _init_video_backbone(self, module: nn.Module):
-        """torchvision's own, written out, because a checkpoint without the branch leaves its memory undefined."""
-        if isinstance(module, nn.Linear):
-            init.trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.LayerNorm):
-            init.ones_(module.weight)
-            init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv3d):
-            init.kaiming_uniform_(module.weight, a=math.sqrt(5))
-            bound = module.weight[0].numel() ** -0.5
-            init.uniform_(module.bias, -bound, bound)
-        elif isinstance(module, ShiftedWindowAttention3d):
-            init.trunc_normal_(module.relative_position_bias_table, std=0.02)
-            with torch.device("cpu"):
-                fresh = ShiftedWindowAttention3d(1, module.window_size, module.shift_size, 1)
-            init.copy_(module.relative_position_index, fresh.relative_position_index)
 
     def set_face_model(self, template: Tensor, faces: Tensor, au_masks: Tensor):
         """Gives the network its face: the mesh and the region of every AU. They are buffers, saved with the weights
@@ -573,17 +517,7 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
         """
         if not self.config.use_video:
             raise ValueError("there is no video branch to load weights into: the config has use_video=False")
-        if path is None:
-            from torchvision.models.video import Swin3D_T_Weights
-
-            state = Swin3D_T_Weights.KINETICS400_V1.get_state_dict(progress=True, check_hash=True)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        state = {key: value for key, value in state.items() if not key.startswith("head.")}
-        try:
-            self.base_model.video_backbone.swin.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"these are not weights of the config's Video Swin: {error}") from error
+        self.base_model.video_backbone.load_kinetics_weights(path)
 
 
 class AUD3DFaceModel(AUD3DFacePreTrainedModel):

@@ -1,0 +1,89 @@
+"""f^I of section 3.2: torchvision's Video Swin Transformer over a clip, one flattened feature map per frame."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
+from transformers import initialization as init
+
+from .configuration_au_d3dface import AUD3DFaceConfig
+
+
+class AUD3DFaceVideoBackbone(nn.Module):
+    """Video Swin without its classifier of Kinetics actions."""
+
+    def __init__(self, config: AUD3DFaceConfig):
+        super().__init__()
+        self.config = config
+        self.swin = SwinTransformer3d(
+            patch_size=[2, 4, 4],
+            embed_dim=config.video_embed_dim,
+            depths=list(config.video_depths),
+            num_heads=list(config.video_num_heads),
+            window_size=list(config.video_window_size),
+            stochastic_depth_prob=config.video_stochastic_depth,
+            num_classes=1,
+        )
+        del self.swin.head
+        for module in self.modules():
+            module._is_video_backbone = True  # so that the network's _init_weights leaves it to init_video_backbone
+
+    def forward(self, pixel_values_videos: Tensor) -> Tensor:
+        """(B, T, 3, H, W) normalised crops to (B, T, h · w · C).
+
+        The patch embedding halves time. "twice" shows every frame twice, so that one temporal cell is one frame;
+        "repeat" shows frames once (an odd last one twice) and gives each cell to both of its frames.
+        """
+        num_frames = pixel_values_videos.shape[1]
+        x = pixel_values_videos.transpose(1, 2)  # (B, 3, T, H, W)
+        if self.config.video_frames == "twice":
+            x = x.repeat_interleave(2, dim=2)
+        elif num_frames % 2:
+            x = torch.cat([x, x[:, :, -1:]], 2)
+        swin = self.swin
+        cells = swin.norm(swin.features(swin.pos_drop(swin.patch_embed(x)))).flatten(2)  # (B, cells, h · w · C)
+        return cells if self.config.video_frames == "twice" else cells.repeat_interleave(2, dim=1)[:, :num_frames]
+
+    def load_kinetics_weights(self, path: str | Path | None = None):
+        """Loads torchvision's Kinetics-400 weights of `swin3d_t`.
+
+        Args:
+            path: a local file with torchvision's state dict; None lets torchvision fetch and check its own.
+
+        Raises:
+            ValueError: the weights are of another network or size.
+        """
+        if path is None:
+            from torchvision.models.video import Swin3D_T_Weights
+
+            state = Swin3D_T_Weights.KINETICS400_V1.get_state_dict(progress=True, check_hash=True)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = {key: value for key, value in state.items() if not key.startswith("head.")}
+        try:
+            self.swin.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"these are not weights of the config's Video Swin: {error}") from error
+
+
+def init_video_backbone(module: nn.Module):
+    """torchvision's own initialisation of one module, written out: where a checkpoint has no video branch,
+    from_pretrained leaves the branch's memory undefined and calls this."""
+    if isinstance(module, nn.Linear):
+        init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        init.ones_(module.weight)
+        init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv3d):
+        init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+        bound = module.weight[0].numel() ** -0.5
+        init.uniform_(module.bias, -bound, bound)
+    elif isinstance(module, ShiftedWindowAttention3d):
+        init.trunc_normal_(module.relative_position_bias_table, std=0.02)
+        with torch.device("cpu"):
+            fresh = ShiftedWindowAttention3d(1, module.window_size, module.shift_size, 1)
+        init.copy_(module.relative_position_index, fresh.relative_position_index)
