@@ -9,8 +9,9 @@ class PictureTracker:
     """MediaPipe Face Mesh 0.10.21 in video mode, shown every picture several times.
 
     In video mode the crop around the face follows the landmarks of the frame before. Shown one picture again and again,
-    the crop settles where it would be in a video of a face at rest; three passes leave under 0.1 pixel to the fixed
-    point. The wheel's legacy solution smooths nothing over time, so this is the video's answer without a new detection.
+    the crop settles where it would be in a video of a face at rest. From where nine passes leave the points of a face
+    140 pixels wide, one pass is off by 1.0 pixel (median over renders, root mean square over points), three by 0.2. The
+    wheel's legacy solution smooths nothing over time, so this is a video's answer.
 
     Args:
         passes: times that a picture is shown.
