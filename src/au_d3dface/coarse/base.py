@@ -51,8 +51,13 @@ class CoarseSequence:
 
     @property
     def confidence(self) -> Tensor:
-        """(T,) in [0, 1]: exp(-residual / 0.05), 0 where not valid. A well tracked face is above 0.6."""
-        return torch.where(self.valid, torch.exp(-self.residual.nan_to_num() / 0.05), 0.0)
+        """(T,) in [0, 1], see `fitting_confidence`; 0 where not valid."""
+        return torch.where(self.valid, fitting_confidence(self.residual.nan_to_num()), 0.0)
+
+
+def fitting_confidence(residual: Tensor) -> Tensor:
+    """exp(-residual / 0.05), of a residual as a fraction of the eye distance. Well tracked faces are above 0.8."""
+    return torch.exp(-residual / 0.05)
 
 
 class CoarseReconstructor(Protocol):

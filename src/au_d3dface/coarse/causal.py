@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .base import fitting_confidence
 from .landmark_fitting import LandmarkFitting
 from .neutral import Neutral
 
@@ -95,6 +96,11 @@ class CoarseFrame:
     translation: Tensor
     residual: Tensor
     restarted: bool
+
+    @property
+    def confidence(self) -> Tensor:
+        """Scalar in [0, 1], as `CoarseSequence.confidence`."""
+        return fitting_confidence(self.residual)
 
 
 class LandmarkStream:
