@@ -101,7 +101,7 @@ def test_clips_are_deterministic_and_change_with_the_epoch(pool):
     for a, b in zip(first, again, strict=True):
         for name in a:
             assert torch.equal(a[name], b[name])
-    clips.set_epoch(1)
+    clips.begin_epoch(1)
     assert any(not torch.equal(clips[i]["vertices"], first[i]["vertices"]) for i in range(len(clips)))
     clip = first[0]
     assert clip["vertices"].shape == clip["true_vertices"].shape == (15, 468, 3)

@@ -1,6 +1,7 @@
 """Checkpoints to resume a training run from: written whole or not at all, one kept."""
 
 import os
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -52,7 +53,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     path = found[-1] / "state.pt"
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path} cannot be read ({reason}); delete {found[-1]} to start anew") from error
 

@@ -40,20 +40,24 @@ from .synthetic_data import synthetic_pools
 
 
 class EpochSampler(Sampler[int]):
-    """A permutation that depends on the seed and the epoch alone, so that a resumed epoch has the same order."""
+    """A permutation that depends on the seed and the epoch alone, so that a resumed epoch goes on in the same order.
+
+    Its method is not called set_epoch because accelerate calls that by its own count, which starts anew on resuming.
+    """
 
     def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
+        self.size, self.seed, self.epoch, self.skip = size, seed, 0, 0
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def begin(self, epoch: int, skip: int) -> None:
+        """The next iteration is of this epoch, without its first `skip` samples."""
+        self.epoch, self.skip = epoch, skip
 
     def __len__(self) -> int:
         return self.size
 
     def __iter__(self):
         generator = torch.Generator().manual_seed(_mixed_seed(self.seed, self.epoch))
-        return iter(torch.randperm(self.size, generator=generator).tolist())
+        return iter(torch.randperm(self.size, generator=generator)[self.skip :].tolist())
 
 
 class MovingAverage:
@@ -169,11 +173,10 @@ def train(arguments: Arguments) -> Path:
     scores: dict | None = None
     while step < total_steps:
         epoch = step // steps_an_epoch
-        clips.set_epoch(epoch)
-        sampler.set_epoch(epoch)
         done = (step - epoch * steps_an_epoch) * training.gradient_accumulation
-        epoch_batches = accelerator.skip_first_batches(batches, done) if done else batches
-        for index, batch in enumerate(epoch_batches, start=done):
+        clips.begin_epoch(epoch)
+        sampler.begin(epoch, done * training.batch_size * accelerator.num_processes)
+        for index, batch in enumerate(batches, start=done):
             torch.manual_seed(_mixed_seed(training.seed, 1 + epoch * len(batches) + index, accelerator.process_index))
             with accelerator.accumulate(model):
                 for group in optimizer.param_groups:

@@ -213,7 +213,7 @@ class SyntheticClips(Dataset):
         self.columns = [facs.ALL.index(au) for au in action_units]
         self.epoch = 0
 
-    def set_epoch(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         """Draws other phases; called before each epoch."""
         self.epoch = epoch
 
