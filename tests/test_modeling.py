@@ -312,6 +312,29 @@ def test_what_is_in_masked_frames_changes_nothing(mask, cross_attention, seed):
         torch.testing.assert_close(a[mask], b[mask], atol=1e-5, rtol=1e-5)
 
 
+def test_a_masked_frame_s_label_is_seen_by_the_next_frame_s_own_token_alone():
+    """All labels are known, so the positive rates stand for masked frames only: nothing else may follow them."""
+    model = network()
+    inputs = clip(model.config)
+    inputs["au_labels"] = inputs["au_labels"].clamp_min(0)
+    mask = torch.ones(2, 9, dtype=torch.bool)
+    mask[:, 3] = False
+    before = model(**inputs, frame_mask=mask)
+    model.config.au_positive_rates = (0.9, 0.8, 0.7)
+    assert changed_frames(before, model(**inputs, frame_mask=mask)) == {4}
+
+
+@pytest.mark.parametrize("row", [{}, {"use_video": True}], ids=["mesh", "video"])
+def test_features_of_masked_frames_are_zero(row):
+    model = network(**row).model
+    inputs = clip(model.config)
+    mask = torch.rand(2, 9, generator=torch.Generator().manual_seed(4)) < 0.6
+    displacement = model.displacement(inputs["vertices"], inputs["neutral_vertices"], mask)
+    features = model.frame_features(displacement, inputs.get("pixel_values_videos"), mask)
+    assert not features[~mask].any()
+    assert features[mask].any(-1).all()
+
+
 @settings(deadline=None, max_examples=20)
 @given(length=st.integers(1, 9), mask=frame_masks, cross_attention=st.sampled_from(["causal", "self", "past"]))
 def test_padding_changes_nothing(length, mask, cross_attention):
