@@ -80,3 +80,12 @@ def test_the_processor_is_saved_and_found_by_the_auto_class(tmp_path):
     loaded = AutoVideoProcessor.from_pretrained(tmp_path)
     assert type(loaded) is AUD3DFaceVideoProcessor
     assert dict(loaded.size) == {"height": 32, "width": 32}
+
+
+def test_a_mirrored_picture_gives_the_mirrored_crop():
+    """Holds only where samples lie at pixel centres: half a pixel off, and the two differ."""
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    landmarks = np.array([[30.0, 20.0], [80.0, 70.0]])
+    mirrored = crop_face(image[:, ::-1], landmarks * [-1, 1] + [120, 0])
+    difference = crop_face(image, landmarks).flip(-1).int() - mirrored.int()
+    assert difference.abs().max() <= 1
