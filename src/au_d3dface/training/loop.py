@@ -228,12 +228,12 @@ def train(arguments: Arguments) -> Path:
             "date": date.today().isoformat(),
             "seconds": round(time.time() - started),
             "steps": step,
-            "data": "synthetic sequences; no picture of a person was used for training",
+            "data": "synthetic sequences",
             "pool": train_pool.provenance,
             "arguments": {
                 "model": {name: list(v) if isinstance(v, tuple) else v for name, v in arguments.model.items()},
-                "data": vars(arguments.data) | {"pool": None},
-                "training": vars(training) | {"output": None},
+                "data": {name: _without_folder(value) for name, value in vars(arguments.data).items()},
+                "training": {name: _without_folder(value) for name, value in vars(training).items()},
             },
             "held_out": scores,
         }
@@ -308,6 +308,9 @@ def _summary(step: int, scores: dict) -> str:
 
 def _command() -> str:
     """The command that reproduces the run, without this machine's folders."""
-    return "python -m au_d3dface.training " + " ".join(
-        Path(part).name if "/" in part else part for part in sys.argv[1:]
-    )
+    return " ".join(["python -m au_d3dface.training", *map(_without_folder, sys.argv[1:])])
+
+
+def _without_folder(value):
+    """The last part of a path, anything else as it is: a record that is published names no one's folders."""
+    return Path(value).name if isinstance(value, str) and ("/" in value or "\\" in value) else value
