@@ -46,6 +46,7 @@ def load_checkpoint(
         CheckpointError: the folder or id does not exist, holds a model of another type, or is damaged or incomplete.
         UsageError: the device is not available.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     from ..modeling_au_d3dface import AUD3DFaceForReconstruction
@@ -63,7 +64,7 @@ def load_checkpoint(
         raise CheckpointError(
             f"the checkpoint {source} is damaged ({error}): its safetensors file cannot be read; fetch it again"
         ) from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"the checkpoint {source} cannot be loaded: {reason}") from error
     wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
