@@ -102,6 +102,8 @@ class Portrait:
             brow_strands(self.neutral, self.rest, skin_faces[(skin_faces < PARTS["face"].stop).all(1)], generator),
             lash_strands(self.rest, generator),
         )
+        balls = torch.arange(PARTS["eyeballs"].start, PARTS["eyeballs"].stop)
+        self._eyes = (balls[self.rest[balls, 0] > 0], balls[self.rest[balls, 0] < 0])
         height = self.neutral[:, 1] + 0.6 * self.neutral[:, 2]
         follow = ((height + 0.20) / 0.11).clamp(0, 1)
         follow = torch.where(part <= self.part["neck"], follow, 1.0)
@@ -121,7 +123,7 @@ class Portrait:
         own = torch.arange(size)
         values = torch.cat([0.5 / degree[pairs[:, 0]], torch.where(degree > 0, 0.5, 1.0)])
         index = torch.cat([pairs.T, torch.stack([own, own])], 1)
-        return torch.sparse_coo_tensor(index, values, (size, size), check_invariants=True).coalesce().to_sparse_csr()
+        return torch.sparse_coo_tensor(index, values, (size, size), check_invariants=True).coalesce()
 
     def _turn(self, vertices: Tensor, rotation: Tensor) -> Tensor:
         """Turns the head on the neck by an axis-angle (3,), the neck following by degrees, the shoulders not at all."""
@@ -160,6 +162,7 @@ class Portrait:
         self,
         expression: Tensor,
         rotation: Tensor,
+        gaze: Tensor,
         size: int,
         supersample: int = 2,
         raised_brows: float = 0.0,
@@ -169,6 +172,7 @@ class Portrait:
         Args:
             expression: (57,) weights of the kit's shapes.
             rotation: (3,) axis-angle of the head against the shoulders, camera frame.
+            gaze: (3,) axis-angle of the eyes against the head; the kit's own looks move only the lids.
             size: pixels a side.
             supersample: samples a side in each pixel.
             raised_brows: 0-1, how deep the lines on the forehead are.
@@ -177,7 +181,11 @@ class Portrait:
             (size, size, 3) uint8 sRGB.
         """
         directions, colours, sharp = _lights()
-        vertices = self._turn(self.head(self.shape, expression), rotation)
+        vertices = self.head(self.shape, expression)
+        for eye in self._eyes:
+            centre = vertices[eye].mean(0)
+            vertices[eye] = (vertices[eye] - centre) @ axis_angle_to_matrix(gaze).T + centre
+        vertices = self._turn(vertices, rotation)
         vertices = vertices + self._normals(vertices) * (0.004 * self._cloth)[:, None]
         normals = self._normals(vertices)
         visible = self._visibility(vertices + normals * (_HAIR_DEPTH * self._scalp)[:, None], directions)

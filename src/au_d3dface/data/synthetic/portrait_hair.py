@@ -8,14 +8,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...face_models.ict import PARTS
-from .portrait_paint import Noise, piecewise, smooth
+from .portrait_paint import BROW_X, Noise, brow_line, piecewise, smooth
 from .strands import Strands, grow, scatter_roots
 
 _PARTING = 0.034
 
-# Brow line of the subject's left side, from the nose outwards.
-_BROW = torch.tensor([[0.0125, 0.0300], [0.0245, 0.0345], [0.0375, 0.0355], [0.0490, 0.0325], [0.0570, 0.0265]])
 _BROW_HEIGHT = torch.tensor([0.0042, 0.0046, 0.0040, 0.0028, 0.0012])
+"""Half the height of the brow at `BROW_X`."""
 
 _EYE = torch.tensor([0.03095, 0.00945, 0.0925])
 """Middle of the left eyeball."""
@@ -71,15 +70,15 @@ def hair_strands(
 def brow_strands(neutral: Tensor, rest: Tensor, faces: Tensor, generator: torch.Generator, count: int = 620) -> Strands:
     """Two brows: upright hairs near the nose that lie down outwards."""
     x = rest[:, 0].abs()
-    line = piecewise(x, _BROW[:, 0], _BROW[:, 1])
-    height = piecewise(x, _BROW[:, 0], _BROW_HEIGHT)
+    line = brow_line(x)
+    height = piecewise(x, BROW_X, _BROW_HEIGHT)
     inside = smooth((height - (rest[:, 1] - line).abs()) / 0.0025 + 0.5)
     inside = inside * (x > 0.011) * (x < 0.0585) * (rest[:, 2] > 0.06) * (rest[:, 1] > 0.015)
     roots, weights = scatter_roots(neutral, faces, inside, count, generator)
     place = (rest[roots] * weights[..., None]).sum(1)
     x, side = place[:, 0].abs(), place[:, 0].sign()
     along = ((x - 0.0125) / 0.0445).clamp(0, 1)
-    above = (place[:, 1] - piecewise(x, _BROW[:, 0], _BROW[:, 1])) / 0.004
+    above = (place[:, 1] - brow_line(x)) / 0.004
     angle = 1.25 - 1.55 * smooth(along * 1.5) - 0.35 * above.clamp(-1, 1) - 0.25 * along
     angle = angle + 0.16 * torch.randn(count, generator=generator)
     outward = torch.stack([side * angle.cos(), angle.sin(), -0.45 * along - 0.05], -1)
@@ -105,7 +104,7 @@ def lash_strands(rest: Tensor, generator: torch.Generator) -> Strands:
         across = relative[:, 0]
         distance = relative.norm(dim=-1)
         bounds = torch.linspace(float(across.min()) - 1e-6, float(across.max()) + 1e-6, 13)
-        cell = torch.bucketize(across, bounds) - 1
+        cell = torch.bucketize(across.contiguous(), bounds) - 1
         inner, outer = [], []
         for column in range(12):
             members = (cell == column).nonzero().squeeze(-1)

@@ -37,6 +37,9 @@ _LIPS = torch.tensor(
         [0.0253, -0.0619, -0.0621],
     ]
 )
+# Brow line of the subject's left side, from the nose outwards.
+BROW_X = torch.tensor([0.0125, 0.0245, 0.0375, 0.0490, 0.0570])
+_BROW_Y = torch.tensor([0.0300, 0.0345, 0.0355, 0.0325, 0.0265])
 _EYE_X, _EYE_Y = 0.03095, 0.00945
 
 
@@ -52,6 +55,11 @@ def piecewise(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     cell = torch.searchsorted(knots.contiguous(), x).clamp(1, len(knots) - 1)
     share = (x - knots[cell - 1]) / (knots[cell] - knots[cell - 1])
     return values[cell - 1] + share * (values[cell] - values[cell - 1])
+
+
+def brow_line(x: Tensor) -> Tensor:
+    """Height of the middle of the brow, by the distance from the face's middle."""
+    return piecewise(x, BROW_X, _BROW_Y)
 
 
 def blob(place: Tensor, centre: Colour, radius: Colour) -> Tensor:
@@ -178,7 +186,7 @@ def _skin(place: Tensor, look: Look, noise: Noise, raised: float) -> tuple[Tenso
     albedo = albedo * (1 - 0.22 * spots[:, None] * torch.tensor([0.6, 1.0, 1.2]))
     # Skin between the hairs of the brows, and scalp between the hairs of the head.
     brow = (
-        smooth((0.0050 - (y - _brow_line(x)).abs()) / 0.004) * smooth((x - 0.010) / 0.006) * smooth((0.060 - x) / 0.012)
+        smooth((0.0050 - (y - brow_line(x)).abs()) / 0.004) * smooth((x - 0.010) / 0.006) * smooth((0.060 - x) / 0.012)
     )
     albedo = _over(albedo, torch.tensor(look.brow) * 2.2, 0.38 * brow * front)
 
@@ -212,14 +220,6 @@ def _skin(place: Tensor, look: Look, noise: Noise, raised: float) -> tuple[Tenso
         strength = smooth((y - 0.044) / 0.008) * smooth((0.078 - y) / 0.008) * smooth((0.046 - x) / 0.02) * front
         bumps[:, 1] += 0.30 * raised * strength * torch.sin(2 * math.pi * wave / 0.0095)
     return albedo, gloss, sharpness, bumps * (1 - 0.5 * cloth)[:, None]
-
-
-def _brow_line(x: Tensor) -> Tensor:
-    return piecewise(
-        x,
-        torch.tensor([0.0125, 0.0245, 0.0375, 0.0490, 0.0570]),
-        torch.tensor([0.0300, 0.0345, 0.0355, 0.0325, 0.0265]),
-    )
 
 
 def _eye(place: Tensor, normal: Tensor, look: Look, noise: Noise) -> Tensor:

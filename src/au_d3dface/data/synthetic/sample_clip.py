@@ -28,8 +28,8 @@ _PERSON = 113
 # which it starts to rise, is reached, starts to fall, and has fallen.
 _ACTS: tuple[tuple[int, float, float, float, float, float, float], ...] = (
     (45, 1.08, 1.08, 0.86, 0.95, 0.98, 1.16),
-    (1, 0.80, 0.74, 1.10, 1.48, 1.95, 2.40),
-    (2, 0.66, 0.78, 1.12, 1.52, 1.93, 2.36),
+    (1, 0.92, 0.84, 1.10, 1.48, 1.95, 2.40),
+    (2, 0.76, 0.88, 1.12, 1.52, 1.93, 2.36),
     (5, 0.35, 0.35, 1.14, 1.50, 1.85, 2.25),
     (45, 1.08, 1.08, 2.30, 2.39, 2.42, 2.60),
     (12, 0.86, 0.78, 2.70, 3.20, 4.15, 4.72),
@@ -40,9 +40,9 @@ _ACTS: tuple[tuple[int, float, float, float, float, float, float], ...] = (
     (15, 0.62, 0.70, 4.98, 5.36, 5.70, 6.06),
     (17, 0.66, 0.62, 4.94, 5.32, 5.72, 6.08),
     (45, 1.08, 1.08, 6.02, 6.11, 6.14, 6.32),
-    (26, 0.62, 0.62, 6.20, 6.36, 6.42, 6.56),
+    (26, 0.54, 0.54, 6.20, 6.36, 6.42, 6.56),
     (26, 0.40, 0.40, 6.52, 6.62, 6.66, 6.76),
-    (26, 0.72, 0.72, 6.74, 6.88, 6.94, 7.14),
+    (26, 0.58, 0.58, 6.74, 6.88, 6.94, 7.14),
     (25, 0.55, 0.50, 6.18, 6.34, 6.90, 7.14),
 )
 _ROUNDING = ((0.55, 6.46, 6.58, 6.64, 6.76), (0.30, 6.86, 6.96, 7.00, 7.12))
@@ -97,8 +97,23 @@ def head_rotation(time: float) -> Tensor:
     return torch.from_numpy(angles).float()
 
 
+def gaze(time: float) -> Tensor:
+    """(3,) axis-angle of the eyes against the head: they keep to the camera, but for a few small jumps."""
+    jumps = (
+        (0.42, 0.02, 0.0),
+        (0.62, 0.0, 0.0),
+        (2.45, -0.02, 0.02),
+        (2.9, 0.0, 0.0),
+        (4.75, 0.03, -0.03),
+        (5.1, 0, 0),
+    )
+    pitch, yaw = next(((p, y) for start, p, y in reversed(jumps) if time >= start), (0.0, 0.0))
+    turn = head_rotation(time)
+    return torch.tensor([pitch - float(turn[0]), yaw - float(turn[1]), 0.0])
+
+
 def expression(head: ICTFaceKit, time: float) -> Tensor:
-    """(57,) weights of the kit's shapes: the AUs, rounded lips, and eyes that keep looking at the camera."""
+    """(57,) weights of the kit's shapes: the AUs, rounded lips, and lids that follow the eyes."""
     acts = activations(time)
     sides = torch.tensor(list(acts.values()))
     weights = torch.einsum("ks,kse->e", sides, head.au_to_expression(list(acts)))
@@ -110,13 +125,12 @@ def expression(head: ICTFaceKit, time: float) -> Tensor:
     for amount, *times in _ROUNDING:
         add("mouthFunnel", amount * _event(time, *times))
     closed = max(acts[45])
-    pitch, yaw, _ = head_rotation(time).tolist()
-    turn = yaw / 0.55  # the kit's looks turn an eye by about 0.55 radians
-    for side, outward in (("L", -turn), ("R", turn)):
+    down, left, _ = (gaze(time) / 0.5).tolist()  # the lids' full motion belongs to about half a radian
+    for side, outward in (("L", left), ("R", -left)):
         add(f"eyeLookOut_{side}", max(outward, 0.0))
         add(f"eyeLookIn_{side}", max(-outward, 0.0))
-        add(f"eyeLookUp_{side}", max(pitch / 0.5, 0.0) * (1 - closed))
-        add(f"eyeLookDown_{side}", max(-pitch / 0.5, 0.0) * (1 - closed))
+        add(f"eyeLookUp_{side}", max(-down, 0.0) * (1 - closed))
+        add(f"eyeLookDown_{side}", max(down, 0.0) * (1 - closed))
         add(f"eyeBlink_{side}", 0.12 * (1 - closed))  # a relaxed lid covers the top of the iris
         add(f"eyeSquint_{side}", 0.08)
     limit = torch.tensor([1.1 if name.startswith("eyeBlink") else 1.0 for name in names])
@@ -143,7 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 with torch.inference_mode():
                     writer.write(
                         person.render(
-                            expression(head, time), head_rotation(time), options.size, options.samples, raised
+                            expression(head, time),
+                            head_rotation(time),
+                            gaze(time),
+                            options.size,
+                            options.samples,
+                            raised,
                         )
                     )
     except AUD3DFaceError as error:
