@@ -13,6 +13,8 @@ from av.video.reformatter import ColorRange, Colorspace
 
 # Tests never reach for the network: what they need, they make or find beside the checkout.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# As the command line does: OpenMP's threads sleep, not spin, while they wait.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -6,6 +6,7 @@ missing, 130 interrupted.
 """
 
 import argparse
+import os
 import signal
 import sys
 import warnings
@@ -16,6 +17,10 @@ from . import __version__
 from .errors import AUD3DFaceError, NoFaceError
 
 # Nothing heavy is imported up here: `au-d3dface --help` and a mistyped option answer at once.
+
+# Read by OpenMP when torch is imported. Its threads otherwise spin while they wait, and many small operations take up
+# to fifty times as long as soon as another process wants the same cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SAMPLE = "sample"
 
