@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from .. import facs
@@ -20,6 +21,9 @@ HOT_MOTION = 0.012
 
 _STILL_RATE = 25.0
 
+_STEADY_SECONDS = 1.0
+"""The labels of a face keep to the median of its box over this long, or they would tremble with every motion."""
+
 
 def overlay_frames(sequences: Sequence[FaceSequence]) -> Iterator[np.ndarray]:
     """The frames of the sequences' video, read again, with meshes and labels drawn: (H, W, 3) uint8 RGB each.
@@ -33,6 +37,7 @@ def overlay_frames(sequences: Sequence[FaceSequence]) -> Iterator[np.ndarray]:
     """
     source = _source(sequences)  # at once, not when the first frame is asked for
     decisions = [sequence.au_decisions for sequence in sequences]
+    boxes = [_steady_boxes(sequence) for sequence in sequences]
 
     def frames() -> Iterator[np.ndarray]:
         with VideoReader(source) as reader:
@@ -44,11 +49,12 @@ def overlay_frames(sequences: Sequence[FaceSequence]) -> Iterator[np.ndarray]:
                 )
             for frame in reader:
                 image, blocks = frame.image, []
-                for sequence, decided in zip(sequences, decisions, strict=True):
-                    if frame.index < len(sequence) and sequence.valid[frame.index]:
-                        image, points = _draw_face(image, sequence, frame.index)
+                for sequence, decided, box in zip(sequences, decisions, boxes, strict=True):
+                    row = frame.index
+                    if row < len(sequence) and sequence.valid[row]:
+                        image = _draw_face(image, sequence, row)
                         title = f"face {sequence.face_id}" if len(sequences) > 1 else None
-                        blocks.append(_labels(sequence, frame.index, decided[frame.index], points, title))
+                        blocks.append(LabelBlock(_labels(sequence, row, decided[row]), tuple(box[row]), title))
                 yield draw_labels(image, blocks)
 
     return frames()
@@ -93,22 +99,33 @@ def _source(sequences: Sequence[FaceSequence]) -> str:
     return source
 
 
-def _draw_face(image: np.ndarray, sequence: FaceSequence, row: int) -> tuple[np.ndarray, np.ndarray]:
-    """The picture with one face's mesh, and the (V, 3) image points of that mesh."""
-    vertices = sequence.vertices[row]
+def _image_points(sequence: FaceSequence, row: int) -> torch.Tensor:
     camera = (torch.tensor(array[row]) for array in (sequence.rotation, sequence.scale, sequence.translation))
-    points = weak_perspective(torch.tensor(vertices), *camera)
-    motion = np.linalg.norm(vertices - sequence.neutral_vertices, axis=-1)
-    return draw_mesh(image, points, sequence.faces, heat_colors(motion, HOT_MOTION)), points.numpy()
+    return weak_perspective(torch.tensor(sequence.vertices[row]), *camera)
 
 
-def _labels(sequence: FaceSequence, row: int, decided: np.ndarray, points: np.ndarray, title: str | None) -> LabelBlock:
+def _draw_face(image: np.ndarray, sequence: FaceSequence, row: int) -> np.ndarray:
+    """The picture with one face's mesh."""
+    motion = np.linalg.norm(sequence.vertices[row] - sequence.neutral_vertices, axis=-1)
+    return draw_mesh(image, _image_points(sequence, row), sequence.faces, heat_colors(motion, HOT_MOTION))
+
+
+def _steady_boxes(sequence: FaceSequence) -> np.ndarray:
+    """(T, 4) left, top, right, bottom of the mesh in pixels, without its trembling."""
+    boxes = np.full((len(sequence), 4), np.nan)
+    for row in np.flatnonzero(sequence.valid):
+        points = _image_points(sequence, row)[:, :2]
+        boxes[row] = torch.cat([points.amin(0), points.amax(0)]).numpy()
+    rate = sequence.frame_rate if np.isfinite(sequence.frame_rate) else _STILL_RATE
+    window = max(1, round(_STEADY_SECONDS * rate))
+    return pd.DataFrame(boxes).rolling(window, center=True, min_periods=1).median().to_numpy()
+
+
+def _labels(sequence: FaceSequence, row: int, decided: np.ndarray) -> list[tuple[str, float]]:
     lines = []
     for column in np.flatnonzero(decided):
         number = sequence.action_units[column]
         known = facs.ACTION_UNITS.get(number)
         name = f"{known.label} {known.name}" if known else facs.label(number)
         lines.append((name, float(sequence.au_probabilities[row, column])))
-    left, top = points[:, :2].min(0)
-    right, bottom = points[:, :2].max(0)
-    return LabelBlock(lines, (float(left), float(top), float(right), float(bottom)), title)
+    return lines
