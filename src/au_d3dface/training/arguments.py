@@ -31,6 +31,7 @@ class DataArguments:
         clip_length: frames of a training clip, at a random place in its sequence. Longer than the attention window, so
             that what a long video is mostly made of (no begin token in sight) is trained too.
         neutral_error: probability that a clip's neutral face is made worse than the fitting left it.
+        mixing, noise, offset: how far the coarse fit of a clip is bent from what was synthesised (`SyntheticClips`).
         tracker_response: another file of the tracker's statistics; none takes the bundled one.
         pyfeat_map: py-feat's AU-to-mesh map, a second source of how tracked faces move beside the bundled one.
         pool: folder that keeps the fitted sequences between runs; none keeps them in the output folder.
@@ -43,6 +44,9 @@ class DataArguments:
     seconds: float = 8.0
     clip_length: int = 60
     neutral_error: float = 0.3
+    mixing: float = 0.0
+    noise: float = 0.0
+    offset: float = 0.0
     tracker_response: str | None = None
     pyfeat_map: str | None = None
     pool: str | None = None

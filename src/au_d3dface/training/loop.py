@@ -111,8 +111,16 @@ def train(arguments: Arguments) -> Path:
     # A floor for AUs that a small pool happens not to show, whose class weight would be infinite.
     rates = train_pool.positive_rates(config.action_units)
     config.au_positive_rates = tuple(round(max(rate, 0.005), 5) for rate in rates)
+    data = arguments.data
     clips = SyntheticClips(
-        train_pool, config.action_units, arguments.data.clip_length, arguments.data.neutral_error, training.seed
+        train_pool,
+        config.action_units,
+        data.clip_length,
+        data.neutral_error,
+        data.mixing,
+        data.noise,
+        data.offset,
+        training.seed,
     )
     sampler = EpochSampler(len(clips), training.seed)
     batches = DataLoader(clips, training.batch_size, sampler=sampler, collate_fn=collate_clips, drop_last=True)

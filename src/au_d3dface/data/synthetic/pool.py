@@ -193,12 +193,17 @@ class SyntheticClips(Dataset):
     """Training clips cut from a pool: a map-style dataset, the same for the same seed, epoch and index.
 
     Every sequence gives one clip an epoch, at a random phase. Now and then S̄ is made worse than the fitting left it, by
-    a part of an expression of the same person, because real people relax less than synthetic ones.
+    a part of an expression of the same person, because real people relax less than synthetic ones. `mixing`, `noise`
+    and `offset` bend what the coarse fit says of the face, not the truth: real faces answer in ways that no source of
+    responses has, so nothing finer than what survives this may be relied upon.
 
     Args:
         clip_length: frames; longer than the network's window, so that the state in the middle of a long video is
             trained and not only the begin token. None gives whole sequences from their start, with S̄ as it was fitted.
         neutral_error: probability of a worse S̄.
+        mixing: largest size of a random linear map of the expression coefficients, drawn for every clip and added.
+        noise, offset: mean standard deviation of what is added to the coefficients, drawn for every frame and for every
+            clip, in units of the face model's coefficients.
     """
 
     def __init__(
@@ -207,9 +212,13 @@ class SyntheticClips(Dataset):
         action_units: Sequence[int] = facs.ALL,
         clip_length: int | None = None,
         neutral_error: float = 0.0,
+        mixing: float = 0.0,
+        noise: float = 0.0,
+        offset: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.pool, self.clip_length, self.neutral_error, self.seed = pool, clip_length, neutral_error, seed
+        self.mixing, self.noise, self.offset = mixing, noise, offset
         self.columns = [facs.ALL.index(au) for au in action_units]
         self.epoch = 0
 
@@ -234,11 +243,27 @@ class SyntheticClips(Dataset):
             share = float(rng.uniform(-0.2, 0.5))
             neutral = neutral + share * torch.tensordot(other, pool.expression_basis, dims=1)
         intensity = pool.intensity[index, frames][:, self.columns].float().amax(-1)
+        expression = self._bent(rng, pool.expression[index, frames])
         return {
-            "vertices": pool.vertices(index, frames),
+            "vertices": pool.neutral[index] + torch.tensordot(expression, pool.expression_basis, dims=1),
             "neutral_vertices": neutral,
             "true_vertices": pool.true_vertices(index, frames),
             "au_labels": (intensity >= PRESENCE_THRESHOLD).long(),
             "au_intensity_labels": intensity,
             "frame_mask": pool.valid[index, frames],
         }
+
+    def _bent(self, rng: np.random.Generator, expression: Tensor) -> Tensor:
+        """(T, E) coefficients as a stranger's face might have given them."""
+        frames, count = expression.shape
+
+        def draw(*shape: int) -> Tensor:
+            return torch.from_numpy(rng.standard_normal(shape, np.float32))
+
+        if self.mixing:
+            expression = expression + self.mixing * rng.random() / count**0.5 * (expression @ draw(count, count))
+        if self.noise:
+            expression = expression + 2 * self.noise * rng.random() * draw(frames, count)
+        if self.offset:
+            expression = expression + 2 * self.offset * rng.random() * draw(1, count)
+        return expression
