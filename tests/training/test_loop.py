@@ -38,6 +38,7 @@ def tiny(output, pool, **training) -> dict:
             "label_flip": 0.1,
             "label_unknown": 0.1,
             "evaluate_every": 0,
+            "calibrate": 4,
         }
         | training,
     }

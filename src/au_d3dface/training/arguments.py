@@ -72,6 +72,7 @@ class TrainingArguments:
         label_flip, label_unknown: shares of the labels fed back in training that are flipped, or made unknown.
         scheduled_sampling: share of clips, after its ramp, whose fed-back labels are the network's own decisions.
         scheduled_sampling_ramp: share of the training over which it grows from 0.
+        calibrate: training sequences on which, at the end, the threshold of each AU is chosen by F1; 0 leaves all at 0.5.
         evaluate_every: epochs between evaluations on held-out people, decoded frame by frame; 0 for the end only.
         save_every: steps between checkpoints to resume from; 0 for the end of each epoch only.
         threads: of torch on a CPU; 0 leaves torch's choice.
@@ -97,6 +98,7 @@ class TrainingArguments:
     label_unknown: float = 0.0
     scheduled_sampling: float = 0.0
     scheduled_sampling_ramp: float = 0.3
+    calibrate: int = 0
     evaluate_every: int = 1
     save_every: int = 0
     threads: int = 0

@@ -19,7 +19,7 @@ from typing import TextIO
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
+from accelerate.utils import DataLoaderConfiguration, broadcast_object_list
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
@@ -34,7 +34,7 @@ from ..losses import ReconstructionLoss
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction
 from .arguments import Arguments, TrainingArguments
 from .checkpointing import load_checkpoint, save_checkpoint
-from .evaluation import evaluate
+from .evaluation import best_thresholds, evaluate
 from .feedback import FeedbackForward, corrupt_labels
 from .synthetic_data import synthetic_pools
 
@@ -171,6 +171,8 @@ def train(arguments: Arguments) -> Path:
         result = evaluate(network, held_out_batches) if accelerator.is_main_process else {}
         if average:
             average.swap(network)
+        if result:
+            progress.write(_summary(step, result))
         accelerator.wait_for_everyone()
         return result
 
@@ -178,7 +180,6 @@ def train(arguments: Arguments) -> Path:
     held_out_batches = DataLoader(held_out, training.batch_size, collate_fn=collate_clips)
 
     model.train()
-    scores: dict | None = None
     while step < total_steps:
         epoch = step // steps_an_epoch
         done = (step - epoch * steps_an_epoch) * training.gradient_accumulation
@@ -215,19 +216,23 @@ def train(arguments: Arguments) -> Path:
             if step >= total_steps:
                 break
         save()
-        last = step >= total_steps
-        if last or (training.evaluate_every and (epoch + 1) % training.evaluate_every == 0):
-            scores = score()
-            _write(log, {"step": step, "epoch": epoch, "evaluation": scores})
-            if scores:
-                progress.write(_summary(step, scores))
-    progress.close()
-    if scores is None:  # resumed after the last step
-        scores = score()
-    if log:
-        log.close()
+        if step < total_steps and training.evaluate_every and (epoch + 1) % training.evaluate_every == 0:
+            _write(log, {"step": step, "epoch": epoch, "evaluation": score()})
     if average:
         average.swap(network)
+        average = None
+    if training.calibrate:
+        thresholds: list = [None]
+        if accelerator.is_main_process:
+            people = SyntheticClips(train_pool.head(training.calibrate), config.action_units)
+            loader = DataLoader(people, training.batch_size, collate_fn=collate_clips)
+            thresholds = [best_thresholds(network, loader)]
+        network.generation_config.au_thresholds = broadcast_object_list(thresholds)[0]
+    scores = score()
+    _write(log, {"step": step, "evaluation": scores})
+    progress.close()
+    if log:
+        log.close()
     folder = output / "model"
     if accelerator.is_main_process:
         record = {

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -78,6 +78,12 @@ class SequencePool:
         drive = self.intensity[index, frames].float() / 5 * self.true_gain[index]
         displacement = torch.tensordot(drive, self.geometry, dims=2)
         return self.true_neutral[index] + displacement @ self.alignment[index].mT
+
+    def head(self, count: int) -> "SequencePool":
+        """The first `count` sequences."""
+        shared = ("expression_basis", "geometry")
+        parts = {n: v[:count] for n, v in vars(self).items() if isinstance(v, Tensor) and n not in shared}
+        return replace(self, **parts)
 
     def positive_rates(self, action_units: Sequence[int]) -> list[float]:
         """Share of valid frames in which each AU is present."""
