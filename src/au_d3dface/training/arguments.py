@@ -72,7 +72,7 @@ class TrainingArguments:
         label_flip, label_unknown: shares of the labels fed back in training that are flipped, or made unknown.
         scheduled_sampling: share of clips, after its ramp, whose fed-back labels are the network's own decisions.
         scheduled_sampling_ramp: share of the training over which it grows from 0.
-        calibrate: training sequences on which, at the end, the threshold of each AU is chosen by F1; 0 leaves all at 0.5.
+        calibrate: training sequences on which, at the end, each AU gets the threshold of best F1; 0: all 0.5.
         evaluate_every: epochs between evaluations on held-out people, decoded frame by frame; 0 for the end only.
         save_every: steps between checkpoints to resume from; 0 for the end of each epoch only.
         threads: of torch on a CPU; 0 leaves torch's choice.
