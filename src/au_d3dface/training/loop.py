@@ -145,13 +145,13 @@ def train(arguments: Arguments) -> Path:
         vertices=training.weight_vertices,
     )
 
-    step = 0
+    step, spent = 0, 0.0
     if (state := load_checkpoint(output)) is not None:
         network.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         if average:
             average.values = {name: value.to(accelerator.device) for name, value in state["average"].items()}
-        step = state["step"]
+        step, spent = state["step"], state.get("seconds", 0.0)
         accelerator.print(f"continuing from step {step} of {total_steps}")
 
     log = (output / "log.jsonl").open("a", encoding="utf-8") if accelerator.is_main_process else None
@@ -160,6 +160,7 @@ def train(arguments: Arguments) -> Path:
     def save() -> None:
         if accelerator.is_main_process:
             state = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+            state["seconds"] = spent + time.time() - started
             if average:
                 state["average"] = average.values
             save_checkpoint(output, step, state)
@@ -239,7 +240,7 @@ def train(arguments: Arguments) -> Path:
             "command": _command(),
             "package_version": __version__,
             "date": date.today().isoformat(),
-            "seconds": round(time.time() - started),
+            "seconds": round(spent + time.time() - started),
             "steps": step,
             "data": "synthetic sequences",
             "pool": train_pool.provenance,
