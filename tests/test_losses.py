@@ -17,7 +17,7 @@ from au_d3dface.losses import (
     smoothness_loss,
     vertex_loss,
 )
-from au_d3dface.modeling_au_d3dface import AUD3DFaceReconstructionOutput
+from au_d3dface.outputs_au_d3dface import AUD3DFaceReconstructionOutput
 
 
 def output(batch=2, frames=5, units=3, vertices=4, size=6, seed=0):

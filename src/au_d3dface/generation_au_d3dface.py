@@ -22,7 +22,7 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.utils import GENERATION_CONFIG_NAME, ModelOutput
 
 if TYPE_CHECKING:
-    from .modeling_au_d3dface import AUD3DFaceCache, KeysAndValues
+    from .outputs_au_d3dface import AUD3DFaceCache, KeysAndValues
 
 FRAMES_AT_ONCE = 256  # read in parallel; bounds memory on long sequences
 

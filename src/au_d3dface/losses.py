@@ -15,7 +15,7 @@ from .geometry import weak_perspective
 
 if TYPE_CHECKING:
     from .configuration_au_d3dface import AUD3DFaceConfig
-    from .modeling_au_d3dface import AUD3DFaceReconstructionOutput
+    from .outputs_au_d3dface import AUD3DFaceReconstructionOutput
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

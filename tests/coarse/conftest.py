@@ -66,6 +66,9 @@ class SmallFace(FaceModel):
         self.uv = self.landmarks_68 = None
         self.landmarks_468 = LandmarkEmbedding(torch.arange(468), torch.full((468, 3), 1 / 3))
 
+    def au_masks(self, action_units):
+        return torch.ones(len(action_units), self.num_vertices)  # fitting asks for none
+
 
 @dataclass
 class Truth:

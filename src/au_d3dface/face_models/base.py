@@ -4,6 +4,7 @@ vertices = template + shape basis · shape + expression basis · expression, in 
 (x to the subject's left, y up, z out of the face).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ class LandmarkEmbedding:
         return (corners * self.barycentric.to(vertices)[..., None]).sum(-2)
 
 
-class FaceModel(nn.Module):
+class FaceModel(nn.Module, ABC):
     """A linear 3D face model: identity (`shape`) and `expression` coefficients in, vertices out.
 
     Subclasses fill the buffers below and may override `forward` where a pose articulates the mesh (FLAME).
@@ -77,10 +78,10 @@ class FaceModel(nn.Module):
         motion = torch.tensordot(expression, self.expression_basis[: expression.shape[-1]], dims=1)
         return self.template + identity + motion
 
+    @abstractmethod
     def au_masks(self, action_units: Sequence[int]) -> Tensor:
         """M_k of Eq. 7: (N, V) float32 masks in {0, 1} of the facial region of each action unit.
 
         Raises:
             ValueError: an action unit for which this model has no region.
         """
-        raise NotImplementedError  # abstract on purpose: every face model brings its own regions

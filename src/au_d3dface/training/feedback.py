@@ -9,7 +9,8 @@ The targets of the losses stay the true labels.
 import torch
 from torch import Tensor, nn
 
-from ..modeling_au_d3dface import AUD3DFaceForReconstruction, AUD3DFaceReconstructionOutput
+from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+from ..outputs_au_d3dface import AUD3DFaceReconstructionOutput
 
 
 def corrupt_labels(labels: Tensor, flip: float, unknown: float, generator: torch.Generator | None = None) -> Tensor:
