@@ -11,7 +11,7 @@ losses in losses.py, autoregressive decoding in generation_au_d3dface.py.
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -341,10 +341,18 @@ class AUD3DFaceMotionDecoder(nn.Linear):
 
 
 class AUD3DFaceActionUnitHead(nn.Module):
-    """W_k^T (z_j^t + z_{j,k}^s) + b_k, one linear layer per AU: the logits of Eq. 10. (The bias is not printed.)"""
+    """W_k^T (z_j^t + z_{j,k}^s) + b_k, one linear layer per AU: the logits of Eq. 10. (The bias is not printed.)
 
-    def __init__(self, config: AUD3DFaceConfig):
+    The bias starts at the log-odds of what the head says on average. Started at zero, the first steps of training make
+    z^t a constant that does the bias's work, and it does not recover: labels fed back then change nothing.
+
+    Args:
+        mean_output: N numbers in [0, 1], the mean of the head's sigmoid over training frames.
+    """
+
+    def __init__(self, config: AUD3DFaceConfig, mean_output: Sequence[float]):
         super().__init__()
+        self.mean_output = tuple(mean_output)
         self.weight = nn.Parameter(torch.empty(config.num_action_units, config.hidden_size))
         self.bias = nn.Parameter(torch.empty(config.num_action_units))
 
@@ -387,7 +395,7 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
                 init.normal_(module.au_embedding, std=std)
         elif isinstance(module, AUD3DFaceActionUnitHead):
             init.normal_(module.weight, std=std)
-            init.zeros_(module.bias)
+            init.copy_(module.bias, torch.tensor(module.mean_output).clamp(0.001, 0.999).logit())
         elif isinstance(module, AUD3DFaceTemporalDecoder) and hasattr(module, "null_feature"):
             init.normal_(module.null_feature, std=std)
         elif isinstance(module, AUD3DFaceModel):
@@ -636,9 +644,9 @@ class AUD3DFaceForReconstruction(AUD3DFaceGenerationMixin, AUD3DFacePreTrainedMo
         super().__init__(config)
         self.model = AUD3DFaceModel(config)
         self.motion_decoder = AUD3DFaceMotionDecoder(config)
-        self.au_head = AUD3DFaceActionUnitHead(config)
-        if config.predict_intensity:
-            self.intensity_head = AUD3DFaceActionUnitHead(config)
+        self.au_head = AUD3DFaceActionUnitHead(config, config.au_positive_rates)
+        if config.predict_intensity:  # of an AU that is present, about half of the full intensity is usual
+            self.intensity_head = AUD3DFaceActionUnitHead(config, [rate / 2 for rate in config.au_positive_rates])
         self.post_init()
 
     def refine(
