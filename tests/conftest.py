@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import hypothesis
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
@@ -15,6 +16,11 @@ from av.video.reformatter import ColorRange, Colorspace
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # As the command line does: OpenMP's threads sleep, not spin, while they wait.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Property tests look for new examples on a developer's machine; in CI the same commit gives the same result.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

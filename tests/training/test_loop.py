@@ -63,7 +63,7 @@ def test_the_loss_falls(trained):
     output, _ = trained
     losses = [record["loss"] for record in records(output) if "loss" in record]
     assert len(losses) == 24
-    assert sum(losses[-4:]) < 0.7 * sum(losses[:4])
+    assert sum(losses[-4:]) < 0.85 * sum(losses[:4])  # the heads start at the positive rates already
     assert {"smooth", "au", "intensity", "vertices", "gradient_norm"} <= set(records(output)[0])
 
 
