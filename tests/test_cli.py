@@ -229,6 +229,13 @@ def test_interrupt_leaves_nothing_half_written(number, tmp_path):
     assert not output.exists()
 
 
+def test_a_reader_that_stops_early_is_no_error(short, tmp_path):
+    command = f"'{sys.executable}' -m au_d3dface.cli reconstruct '{short}' -o '{tmp_path / 'out'}' --formats csv | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(rows_of(tmp_path / "out")) == 30
+
+
 def test_help_names_the_exit_statuses_and_loads_nothing_heavy():
     script = "import sys, au_d3dface.cli as cli; print('torch' in sys.modules); cli.main(['--help'])"
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

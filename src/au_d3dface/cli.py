@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AUD3DFaceError as error:
         print(f"au-d3dface: error: {error}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:  # what reads our output, such as `head`, has seen enough; the files are written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("au-d3dface: interrupted; nothing was left half-written", file=sys.stderr)
         return 130
