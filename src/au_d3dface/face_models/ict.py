@@ -49,11 +49,11 @@ AU_SHAPES: dict[int, dict[str, float]] = {
     15: {"mouthFrown": 1.0},
     17: {"mouthShrugLower": 0.9, "mouthShrugUpper": 0.3},
     20: {"mouthStretch": 1.0},
-    23: {"mouthPress": 0.5, "mouthRollLower": 0.25, "mouthRollUpper": 0.25, "mouthPucker": 0.15},
-    24: {"mouthPress": 1.0, "mouthRollLower": 0.1, "mouthRollUpper": 0.1},
+    23: {"mouthPress": 0.3, "mouthRollLower": 0.45, "mouthRollUpper": 0.45, "mouthPucker": 0.2},
+    24: {"mouthPress": 1.0, "mouthShrugLower": 0.15},
     25: {"mouthLowerDown": 0.6, "mouthUpperUp": 0.3, "jawOpen": 0.06},
     26: {"jawOpen": 0.5},
-    28: {"mouthRollLower": 1.0, "mouthRollUpper": 1.0, "jawOpen": 0.05},
+    28: {"mouthRollLower": 1.0, "mouthRollUpper": 1.0, "jawOpen": 0.1},
     45: {"eyeBlink": 1.0},
 }
 """Stems of the expression shapes, with their weights at the AU's intensity 5 (activation 1)."""

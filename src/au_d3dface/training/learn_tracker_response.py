@@ -8,6 +8,7 @@ component analysis; every sample enters twice, as it is and mirrored.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def measure_expressions(motion: Tensor, units: Tensor, other: Tensor, left: Tens
 
     Args:
         motion: (R, 478, 3) tracked displacement from rest, samples and their mirror images.
-        units: (R, 19, 2) activations. other: (R, E) other shapes, taken out of the motion but not kept.
+        units: (R, 19, 2) activations. other: (R, 57) weights of shapes that are no AU.
         left: (478,) in 0-1, how much a point belongs to the subject's left.
     """
     both = units.mean(-1)
@@ -99,6 +100,7 @@ def measure_expressions(motion: Tensor, units: Tensor, other: Tensor, left: Tens
         "tracked_linear": weights[:count].unflatten(0, (NUM_AU, 2)),
         "tracked_quadratic": weights[count : 2 * count].unflatten(0, (NUM_AU, 2)),
         "tracked_pair": weights[2 * count : 2 * count + len(PAIRS)],
+        "tracked_other": weights[2 * count + len(PAIRS) :] * (other.abs().amax(0) > 0)[:, None, None],
         "tracked_variation": variation,
         "expression_noise": noise,
     }
@@ -214,17 +216,19 @@ def main() -> None:
         template,
     )
     tensors["jitter"] = measure_jitter([np.load(path) for path in arguments.jitter_landmarks], template)
-    tensors["true_response"] = kit.landmarks_468(kit.au_displacements(facs.ALL), kit.faces)
+    tensors["au_weights"] = kit.au_to_expression(facs.ALL)
+    tensors["true_expression"] = kit.landmarks_468(kit.expression_basis, kit.faces)
+    true_response = torch.tensordot(tensors["au_weights"], tensors["true_expression"], dims=1)
     kept = tensors["tracked_linear"] + tensors["tracked_quadratic"]
     for k, number in enumerate(facs.ALL):
-        tracked, true = kept[k].sum(0)[:468].flatten(), tensors["true_response"][k].sum(0).flatten()
+        tracked, true = kept[k].sum(0)[:468].flatten(), true_response[k].sum(0).flatten()
         cosine = tracked @ true / (tracked.norm() * true.norm())
         print(f"{facs.label(number)}: tracked / true size {tracked.norm() / true.norm():.2f}, cosine {cosine:.2f}")
     # Displacements are small enough for half precision; positions are not.
     stored = {n: (t if n.endswith("_mean") else t.half()).contiguous() for n, t in tensors.items()}
     stored["action_units"], stored["pairs"] = torch.tensor(facs.ALL), torch.tensor(PAIRS)
     temporary = arguments.output.with_suffix(".part")
-    save_file(stored, temporary)
+    save_file(stored, temporary, {"expression_names": json.dumps(kit.expression_names)})
     temporary.replace(arguments.output)
 
 

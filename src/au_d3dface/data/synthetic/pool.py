@@ -43,9 +43,9 @@ class SequencePool:
         intensity: (n, T, 19, 2) float16 of facs.ALL, left and right.
         true_neutral: (n, V, 3), aligned to S̄.
         alignment: (n, 3, 3).
-        true_gain: (n, 19, 2).
+        weights: (n, T, 57) float16 of ICT-FaceKit's expression shapes.
         expression_basis: (E, V, 3), of the face model.
-        geometry: (19, 2, V, 3) true displacement at intensity 5.
+        geometry: (57, V, 3) true displacement at weight 1 of each shape.
         frame_rate: samples a second.
         provenance: what it was made from, for the checkpoint's record.
     """
@@ -56,7 +56,7 @@ class SequencePool:
     intensity: Tensor
     true_neutral: Tensor
     alignment: Tensor
-    true_gain: Tensor
+    weights: Tensor
     expression_basis: Tensor
     geometry: Tensor
     frame_rate: float
@@ -75,8 +75,7 @@ class SequencePool:
 
     def true_vertices(self, index: int, frames: slice = slice(None)) -> Tensor:
         """(T, V, 3) true meshes in the head frame of the coarse ones."""
-        drive = self.intensity[index, frames].float() / 5 * self.true_gain[index]
-        displacement = torch.tensordot(drive, self.geometry, dims=2)
+        displacement = torch.tensordot(self.weights[index, frames].float(), self.geometry, dims=1)
         return self.true_neutral[index] + displacement @ self.alignment[index].mT
 
     def head(self, count: int) -> "SequencePool":
@@ -177,7 +176,7 @@ def _fit(sampler: SequenceSampler, reconstructor: CoarseReconstructor, basis: Te
         "intensity": torch.from_numpy(sequence.intensity).half(),
         "true_neutral": true_neutral @ alignment.mT + translation,
         "alignment": alignment,
-        "true_gain": torch.from_numpy(sequence.true_gain),
+        "weights": torch.from_numpy(sequence.weights).half(),
     }
 
 

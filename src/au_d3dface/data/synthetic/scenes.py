@@ -216,6 +216,8 @@ class HeadPainter:
         self.faces, part = head.faces[kept], part[kept]
         self.parts = {name: order.index(name) for name in order}
         self._part_of_face = part
+        self._is_skin = part <= order.index("neck")
+        self._corners = self.faces.T.contiguous()
         # Hair stands off the scalp gradually: over three centimetres from the hairline, and not around the ears.
         height = self._hair_weight(self.rest, 0.0, softness=0.03)
         from_ear = (self.rest * torch.tensor([1.0, 1.0, 0.8]) - torch.tensor([0.085, 0.0, 0.0])).norm(dim=-1)
@@ -245,19 +247,20 @@ class HeadPainter:
             (H, W, 3) uint8 sRGB.
         """
         height, width = background.shape[0] * supersample, background.shape[1] * supersample
-        if appearance.hairline < 0.1:
-            normals = vertex_normals(vertices, self.faces)
+        normals = vertex_normals(vertices, self.faces)
+        if appearance.hairline < 0.1:  # (the hair takes the light as the scalp below it does)
             vertices = vertices + normals * (self._hair * appearance.hair_volume)[:, None]
         points = camera.project(vertices)
         points[:, :2] *= supersample
         points[PARTS["eyeballs"], 2] += camera.scale * _EYEBALL_RECESS
-        normals = vertex_normals(vertices, self.faces) @ torch.from_numpy(camera.rotation).to(vertices).T
-        fragments = rasterize(points[None], self.faces, height, width, cull_backfaces=False)
+        normals = normals @ torch.from_numpy(camera.rotation).to(vertices).T
+        faces, part = self._facing(points)
+        fragments = rasterize(points[None], faces, height, width, cull_backfaces=False)
         seen = fragments.mask[0]
-        attributes = interpolate(fragments, self.faces, torch.cat([self.rest, normals], -1))[0][seen]
+        attributes = interpolate(fragments, faces, torch.cat([self.rest, normals], -1))[0][seen]
         place, normal = attributes[:, :3], torch.nn.functional.normalize(attributes[:, 3:], dim=-1)
         normal = torch.where(normal[:, 2:] < 0, -normal, normal)  # sockets and lashes are seen from behind
-        part = self._part_of_face[fragments.pixel_to_face[0][seen]]
+        part = part[fragments.pixel_to_face[0][seen]]
         albedo, gloss = self._paint(place, part, appearance)
         colour = albedo * lighting.shade(normal)
         half = torch.nn.functional.normalize(
@@ -275,6 +278,15 @@ class HeadPainter:
             )
         srgb = picture.clamp(0, 1) ** (1 / 2.2)
         return (srgb * 255).round().to(torch.uint8).numpy()
+
+    def _facing(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Faces and their parts without the skin that is turned away, which other skin hides; lids are thin."""
+        x, y = points[:, 0].contiguous(), points[:, 1].contiguous()
+        a, b, c = self._corners
+        ax, ay = x.index_select(0, a), y.index_select(0, a)
+        bx, by, cx, cy = (v.index_select(0, i) - w for i in (b, c) for v, w in ((x, ax), (y, ay)))
+        kept = (~self._is_skin | (bx * cy - by * cx < 0)).nonzero()[:, 0]
+        return self.faces.index_select(0, kept), self._part_of_face.index_select(0, kept)
 
     def _hair_weight(self, place: Tensor, shift: float, softness: float = 0.008) -> Tensor:
         """(P,) in 0-1: how far above the hairline a place of the rest head is, soft over so many metres."""

@@ -9,6 +9,7 @@ as weak perspective does (Eq. 12). Everything is drawn from `[seed, index]`, so 
 Lengths are metres in the canonical head frame (x to the subject's left, y up, z out of the face).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -19,7 +20,7 @@ from ...geometry import axis_angle_to_matrix
 from ...tracking import NUM_FACE_LANDMARKS, TrackedFace
 from .responses import ResponseSource, smooth_fields
 from .tracker_response import TrackerResponse, pose_features
-from .trajectories import sample_action_units, sample_gaze, sample_head_pose, smooth_noise
+from .trajectories import OTHER_SHAPES, Performance, sample_performance, smooth_noise
 
 IRIS_DIAMETER = 0.0117
 _EYE_CORNERS = ((33, 133), (362, 263))  # subject's right eye, left eye
@@ -38,6 +39,7 @@ class SequenceSettings:
         cross_talk: standard deviation of the share of other AUs' answers mixed into one AU's, per sequence.
         variation: factor on the measured variation of answers between people and within an expression.
         true_gain: factor on the true geometry of an AU: people's muscles differ.
+        style: of `displays.STYLES`; None draws one a sequence.
         identity_spread: standard deviation of smooth changes of shape beyond the measured identities, metres.
         pose_error: factor on the measured mean error of a pose.
         noise: log-uniform standard deviation of slowly varying error, metres.
@@ -46,7 +48,7 @@ class SequenceSettings:
         missing: share of sequences in which the face is lost for a while.
     """
 
-    seconds: float = 8.0
+    seconds: float = 10.0
     frame_rate: float = 10.0
     pixels_per_metre: tuple[float, float] = (500.0, 2500.0)
     gain: tuple[float, float] = (0.7, 2.6)
@@ -54,6 +56,7 @@ class SequenceSettings:
     cross_talk: float = 0.04
     variation: float = 1.0
     true_gain: tuple[float, float] = (0.75, 1.25)
+    style: str | None = None
     identity_spread: float = 0.001
     pose_error: tuple[float, float] = (0.0, 1.5)
     noise: tuple[float, float] = (0.00005, 0.0004)
@@ -74,15 +77,18 @@ class TrackedSequence:
         face: landmarks as a tracker gives them, pixels.
         times: (T,) seconds.
         intensity: (T, 19, 2) of facs.ALL, left and right.
-        neutral: (468, 3) what the tracker says of this person at rest, without noise.
-        true_gain: (19, 2): the true displacement is Σ intensity / 5 · true_gain · geometry.
+        weights: (T, 57) of ICT-FaceKit's expression shapes, beyond those at rest: the true displacement.
+        neutral: (468, 3) metres, head frame: what the tracker says of this person at rest, without noise.
+        identity: (100,) and rest: (57,), ICT-FaceKit weights of the person; zeros where none was rendered.
     """
 
     face: TrackedFace
     times: np.ndarray
     intensity: np.ndarray
+    weights: np.ndarray
     neutral: np.ndarray
-    true_gain: np.ndarray
+    identity: np.ndarray
+    rest: np.ndarray
 
 
 class SequenceSampler:
@@ -103,10 +109,11 @@ class SequenceSampler:
         seed: int = 0,
     ) -> None:
         self.people, self.settings, self.seed = people, settings or SequenceSettings(), seed
-        self.response = {item.name: getattr(response, item.name).numpy() for item in fields(TrackerResponse)}
+        self.response = {item.name: value.numpy() for item in fields(response) if isinstance(value := getattr(response, item.name), torch.Tensor)}
         self.mean = self.response["tracked_mean"]
         self.coarse_fields = smooth_fields(self.mean, 20, length_scale=0.035)
         self.fine_fields = smooth_fields(self.mean, 40, length_scale=0.015)
+        self.names = response.expression_names
         rows = [facs.ALL.index(au) for au in self.response["pairs"].flatten().tolist()]
         self.pairs = np.array(rows, np.int64).reshape(-1, 2)
 
@@ -115,21 +122,24 @@ class SequenceSampler:
         rng = np.random.default_rng([self.seed, index])
         s = self.settings
         times = np.arange(s.num_frames) / s.frame_rate
-        intensity = sample_action_units(rng, times)  # (T, 19, 2)
-        gaze, pose = sample_gaze(rng, times), sample_head_pose(rng, times)
+        act = sample_performance(rng, times, s.style)
 
         neutral = self._person(rng)
         true_gain = rng.uniform(*s.true_gain, len(facs.ALL))[:, None] * np.exp(0.08 * rng.standard_normal((19, 2)))
-        points = neutral + self._motion(rng, intensity / 5, gaze, true_gain)  # (T, 478, 3)
+        other = other_weights(act, self.names)
+        points = neutral + self._motion(rng, act.action_units / 5, other, true_gain)  # (T, 478, 3)
         scale = np.exp(rng.uniform(*np.log(s.pixels_per_metre)) + 0.03 * smooth_noise(rng, times, 1, 2.0)[:, 0])
-        points += self._tracking_error(rng, times, pose, intensity, scale)
-        self._place_irises(rng, points, neutral, gaze)
+        points += self._tracking_error(rng, times, act.pose, act.action_units, scale)
+        self._place_irises(rng, points, neutral, act.gaze)
+        weights = np.tensordot(act.action_units / 5 * true_gain, self.response["au_weights"], axes=2) + other
         return TrackedSequence(
-            face=self._project(rng, points, pose, scale, times),
+            face=self._project(rng, points, act.pose, scale, times),
             times=times,
-            intensity=intensity,
+            intensity=act.action_units,
+            weights=weights.astype(np.float32),
             neutral=neutral[:NUM_FACE_LANDMARKS].astype(np.float32),
-            true_gain=true_gain.astype(np.float32),
+            identity=np.zeros(100, np.float32),
+            rest=np.zeros(len(self.names), np.float32),
         )
 
     def _person(self, rng) -> np.ndarray:
@@ -138,8 +148,8 @@ class SequenceSampler:
         person = self.mean + np.tensordot(rng.standard_normal(len(modes)), modes, axes=1)
         return person + self.settings.identity_spread * _random_field(rng, self.coarse_fields)
 
-    def _motion(self, rng, activation: np.ndarray, gaze: np.ndarray, true_gain: np.ndarray) -> np.ndarray:
-        """(T, 478, 3): this person's answer to (T, 19, 2) activations in [0, 1], and lids that follow the gaze."""
+    def _motion(self, rng, activation: np.ndarray, other: np.ndarray, true_gain: np.ndarray) -> np.ndarray:
+        """(T, 478, 3): this person's answer to (T, 19, 2) activations in [0, 1] and (T, 57) other shapes."""
         s, r, count = self.settings, self.response, len(facs.ALL)
         linear, quadratic = r["tracked_linear"], r["tracked_quadratic"]  # (19, 2, 478, 3)
         factors = r["tracked_variation"]
@@ -161,10 +171,9 @@ class SequenceSampler:
         bend = bend[:, None, :, None] * gain[..., None, None]
 
         drive = activation ** rng.uniform(*s.exponent, count)[:, None]
-        lids = facs.ALL.index(45)
-        follow = rng.uniform(0.2, 0.6) * np.clip(-gaze[:, 1] / 0.6, 0, 1)  # looking down lowers the lids
-        drive[:, lids] = np.maximum(drive[:, lids], follow[:, None])
-        motion = np.tensordot(drive, bend * linear, axes=2) + np.tensordot(drive**2, bend * quadratic, axes=2)
+        strange = other * np.exp(rng.uniform(*np.log(s.gain), other.shape[1]))
+        motion = np.tensordot(strange, r["tracked_other"], axes=1)
+        motion += np.tensordot(drive, bend * linear, axes=2) + np.tensordot(drive**2, bend * quadratic, axes=2)
         if len(self.pairs):
             whole, (a, b) = drive.mean(-1), self.pairs.T
             motion += np.tensordot(whole[:, a] * whole[:, b] * rendered[a] * rendered[b], r["tracked_pair"], axes=1)
@@ -222,6 +231,22 @@ class SequenceSampler:
         landmarks = landmarks.astype(np.float32)
         landmarks[~valid] = np.nan
         return TrackedFace(face_id=0, landmarks=landmarks, valid=valid)
+
+
+def other_weights(act: Performance, names: Sequence[str]) -> np.ndarray:
+    """(T, 57) weights of ICT-FaceKit's shapes that belong to no AU: speech, a mouth aside, eyes that look about.
+
+    Args:
+        names: of the 57 shapes, in order.
+    """
+    weights = np.zeros((len(act.other), len(names)), np.float32)
+    for name, column in zip(OTHER_SHAPES, act.other.T, strict=True):
+        weights[:, names.index(name)] += column
+    left, up = act.gaze.T / 0.6
+    for side, outward in (("L", left), ("R", -left)):
+        for name, amount in (("Up", up), ("Down", -up), ("Out", outward), ("In", -outward)):
+            weights[:, names.index(f"eyeLook{name}_{side}")] += np.maximum(amount, 0)
+    return weights
 
 
 def _random_field(rng, smooth: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from ... import facs
 from ...face_models.ict import ICTFaceKit
 from .picture_tracking import PictureTracker
 from .scenes import HeadPainter, random_appearance, random_background, random_camera, random_lighting
+from .trajectories import OTHER_SHAPES
 
 COMBINATIONS = (
     (6, 12), (6, 12, 25), (6, 7, 12, 25, 26), (12, 25), (12, 25, 26), (12, 14), (1, 2), (1, 2, 5), (1, 2, 5, 25, 26),
@@ -31,25 +32,6 @@ COMBINATIONS = (
 )  # fmt: skip
 """Action units seen together on people."""
 
-_SPEECH = (
-    "mouthFunnel",
-    "mouthPucker",
-    "mouthClose",
-    "jawOpen",
-    "mouthLowerDown_L",
-    "mouthLowerDown_R",
-    "mouthRollLower",
-)
-_ASIDE = (
-    "mouthLeft",
-    "mouthRight",
-    "jawLeft",
-    "jawRight",
-    "jawForward",
-    "cheekPuff_L",
-    "cheekPuff_R",
-    "mouthShrugUpper",
-)
 _GAZE = ("eyeLookUp", "eyeLookDown", "eyeLookIn", "eyeLookOut")
 
 POSES, EXPRESSIONS = 3, 14
@@ -81,6 +63,18 @@ def random_identity(rng: np.random.Generator, modes: int = 100) -> np.ndarray:
     return np.clip(rng.normal(0, 1, modes), -2.5, 2.5) * np.exp(-np.arange(modes) / 80)
 
 
+def random_rest(rng: np.random.Generator, names: tuple[str, ...]) -> np.ndarray:
+    """(57,) expression weights of a person at rest: lids, lips and mouth corners differ between people."""
+    rest = np.zeros(len(names), np.float32)
+    rest[names.index("mouthClose")] = rng.uniform(0.014, 0.026)  # the kit's neutral has its lips a millimetre apart
+    lids, squint, corners = rng.uniform(0, 0.18), rng.uniform(0, 0.1), rng.uniform(-0.12, 0.12)
+    for side in "LR":
+        rest[names.index(f"eyeBlink_{side}")] = lids
+        rest[names.index(f"eyeSquint_{side}")] = squint
+        rest[names.index(f"mouth{'Smile' if corners > 0 else 'Frown'}_{side}")] = abs(corners)
+    return rest
+
+
 def random_faces(rng: np.random.Generator, names: tuple[str, ...]) -> list[Face]:
     """The `PER_PERSON` faces of one person; `names` are the kit's expression shapes."""
     row = {number: i for i, number in enumerate(facs.ALL)}
@@ -95,10 +89,10 @@ def random_faces(rng: np.random.Generator, names: tuple[str, ...]) -> list[Face]
             chosen = COMBINATIONS[rng.integers(len(COMBINATIONS))]
         else:
             chosen = ()
-            for name in rng.choice(_SPEECH, 3, replace=False):
-                other[names.index(name)] = rng.uniform(0, 0.5) * (0.4 if name == "mouthClose" else 1)
+            other[names.index("jawOpen")] = rng.uniform(0, 0.4)
+            for name in rng.choice(OTHER_SHAPES, 3, replace=False):
+                other[names.index(name)] = rng.uniform(0, 0.6)
             other[names.index("mouthClose")] = min(other[names.index("mouthClose")], other[names.index("jawOpen")])
-            other[names.index(rng.choice(_ASIDE))] = rng.uniform(0, 0.6)
         if kind >= 0.5 and rng.uniform() < 0.25:
             chosen = (*chosen, facs.ALL[rng.integers(len(facs.ALL))])
         for number in chosen:
@@ -123,8 +117,7 @@ def render_person(
     rng = np.random.default_rng([seed, person])
     names = head.expression_names
     weights, look = random_identity(rng), random_appearance(rng)
-    rest = np.zeros(len(names))
-    rest[names.index("mouthClose")] = rng.uniform(0.014, 0.026)  # the kit's neutral has its lips a millimetre apart
+    rest = random_rest(rng, names)
     settings = [
         (random_camera(rng, size), random_lighting(rng), random_background(rng, size, size)) for _ in range(POSES)
     ]
@@ -144,7 +137,7 @@ def render_person(
             "identity": weights.astype(np.float32),
             "action_units": face.action_units.astype(np.float32),
             "other": face.other.astype(np.float32),
-            "expression": expression,
+            "expression": expression - rest,
             "pose": np.int8(face.pose),
             "at_rest": np.bool_(face.at_rest),
             "rotation": camera.rotation.astype(np.float32),
@@ -163,7 +156,7 @@ def load_shards(folder: Path) -> dict[str, np.ndarray]:
 
     Returns:
         person (R,), identity (R, 100), action_units (R, 19, 2) of `facs.ALL` and the subject's left and right,
-        other (R, 57), expression (R, 57) all ICT weights together, pose (R,), at_rest (R,), rotation (R, 3, 3),
+        other (R, 57), expression (R, 57) all ICT weights beyond those at rest, pose (R,), at_rest (R,), rotation (R, 3, 3),
         distance (R,) metres, scale (R,) pixels per metre, centre (R, 2) pixels (see `scenes.Camera`),
         true_points (R, 468, 3) metres in the head frame, tracked (R, 478, 3) image frame, found (R,).
 

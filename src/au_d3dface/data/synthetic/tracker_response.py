@@ -5,13 +5,13 @@ faces aligned without scale to the facemesh template. AUs are those of `facs.ALL
 activation 1 is intensity 5. Tracked points are MediaPipe's 478 (468 and the irises), true ones the 468 on the surface.
 """
 
+import json
 from dataclasses import dataclass, fields
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ...errors import CheckpointError
@@ -27,12 +27,13 @@ class TrackerResponse:
         + Σ_ks (a_ks tracked_linear_ks + a_ks² tracked_quadratic_ks)                     its action units
         + Σ_ks a_ks Σ_f z_ksf tracked_variation_ksf                                      this person's own way of them
         + Σ_p m_p tracked_pair_p                                                         pairs that do not add up
+        + Σ_e o_e tracked_other_e                                                        shapes that are no AU
         + Σ_q φ_q(yaw, pitch, roll) pose_error_q + Σ_f u_f pose_variation_f              what the pose does
         + Σ_f v_f expression_noise_f + Σ_f n_f jitter_f                                  the rest
 
     with w, z, u, v, n ~ N(0, 1), and its true points, with the same w and a, as
 
-        true_mean + Σ_i w_i true_identity_i + Σ_ks a_ks true_response_ks
+        true_mean + Σ_i w_i true_identity_i + Σ_e (Σ_ks a_ks au_weights_kse + o_e) true_expression_e
 
     z is drawn once a person; u once a person and pose (it may change slowly as the head turns); v
     changes with the expression; n is new in every frame.
@@ -43,7 +44,9 @@ class TrackerResponse:
         tracked_identity: (I, 478, 3), true_identity: (I, 468, 3) joint principal components of people at rest, one
             standard deviation each, of true faces scaled to the size of the tracked ones.
         size_deviation: () standard deviation of the logarithm of the true face's size over people.
-        true_response: (19, 2, 468, 3) true displacement at activation 1; linear, the same for everyone.
+        au_weights: (19, 2, 57) ICT-FaceKit's expression weights of each AU and side at activation 1.
+        true_expression: (57, 468, 3) true displacement at weight 1 of each of its shapes; linear, the same for everyone.
+        tracked_other: (57, 478, 3) the tracker's mean answer to the shapes that are no AU; zero for all others.
         tracked_linear, tracked_quadratic: (19, 2, 478, 3) the tracker's mean answer.
         tracked_variation: (19, 2, F, 478, 3) factors of how people differ in it, at activation 1.
         pairs: (P, 2) int64, numbers of two AUs. tracked_pair: (P, 478, 3) what the tracker adds to the sum of both
@@ -54,6 +57,7 @@ class TrackerResponse:
         expression_noise: (F, 478, 3) factors of what is left of expressions.
         jitter: (F, 478, 3) factors of the tracker's noise from frame to frame in real video, for a face about 160
             pixels wide; it grows as pixels shrink.
+        expression_names: of ICT-FaceKit's 57 expression shapes.
     """
 
     action_units: Tensor
@@ -62,7 +66,9 @@ class TrackerResponse:
     tracked_identity: Tensor
     true_identity: Tensor
     size_deviation: Tensor
-    true_response: Tensor
+    au_weights: Tensor
+    true_expression: Tensor
+    tracked_other: Tensor
     tracked_linear: Tensor
     tracked_quadratic: Tensor
     tracked_variation: Tensor
@@ -72,6 +78,7 @@ class TrackerResponse:
     pose_variation: Tensor
     expression_noise: Tensor
     jitter: Tensor
+    expression_names: tuple[str, ...]
 
 
 def pose_features(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
@@ -92,12 +99,17 @@ def load_tracker_response(path: str | Path | None = None) -> TrackerResponse:
     if not source.is_file():
         raise CheckpointError(f"{source} does not exist: make it with training.learn_tracker_response.")
     try:
-        tensors = load_safetensors(source.read_bytes())
-    except SafetensorError as error:
+        with as_file(source) as path, safe_open(path, "pt") as archive:
+            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+            names = tuple(json.loads((archive.metadata() or {}).get("expression_names", "[]")))
+    except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{source} is not a readable safetensors file ({error}); replace it.") from error
-    names = [field.name for field in fields(TrackerResponse)]
-    missing = [name for name in names if name not in tensors]
+    wanted = [field.name for field in fields(TrackerResponse) if field.name != "expression_names"]
+    missing = [name for name in wanted if name not in tensors] + ["expression_names"][: not names]
     if missing:
-        raise CheckpointError(f"{source} does not describe a tracker: it lacks the tensor {missing[0]!r}.")
+        raise CheckpointError(f"{source} does not describe a tracker: it lacks {missing[0]!r}.")
     # Mostly stored as float16, to be small.
-    return TrackerResponse(**{n: tensors[n].float() if tensors[n].is_floating_point() else tensors[n] for n in names})
+    return TrackerResponse(
+        **{n: tensors[n].float() if tensors[n].is_floating_point() else tensors[n] for n in wanted},
+        expression_names=names,
+    )

@@ -5,87 +5,97 @@ AUs rise together within a few hundred milliseconds, stay, and fall more slowly;
 calm in between. A trajectory here is a random sum of such events in continuous time, so that its statistics do not
 depend on the rate at which it is sampled. Intensities follow FACS: 0 absent, 1 trace (A) to 5 maximum (E).
 
-Spontaneous onsets take 0.2-0.8 s and a blink 0.1-0.4 s; which AUs go together or exclude each other follows the FACS
-manual (Ekman, Friesen and Hager, 2002) and the co-occurrence that spontaneous data sets (BP4D, DISFA) are known for.
+Spontaneous onsets take 0.2-0.8 s and a blink 0.1-0.4 s; which AUs go together, and how often, is in displays.py.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ... import facs
+from .displays import DISPLAYS, EXCLUSIONS, STYLES, Stream
 
 PRESENCE_THRESHOLD = 1.0
 """An AU is labelled present from this intensity on: a trace (A) counts, as FACS coders score occurrence."""
 
-LEFT, RIGHT = 0, 1
-"""Columns of the last axis of a trajectory: the subject's left and right side."""
+FAINTEST = 1.15
+"""Intensity at the apex of the faintest event: a trace, whose label does not hang on a tremble."""
 
-# Name -> (how often relative to the others, {AU: (probability of taking part, intensity relative to the display's)}).
-DISPLAYS: dict[str, tuple[float, dict[int, tuple[float, float]]]] = {
-    "smile": (3.0, {12: (1, 1), 6: (0.8, 0.8), 7: (0.4, 0.6), 10: (0.3, 0.6), 25: (0.55, 0.7), 14: (0.15, 0.5)}),
-    "laughter": (
-        1.2,
-        {12: (1, 1), 6: (0.95, 0.9), 7: (0.6, 0.7), 10: (0.5, 0.7), 25: (1, 0.9), 26: (0.7, 0.6), 9: (0.15, 0.4)},
-    ),
-    "brow raise": (1.6, {1: (0.95, 1), 2: (0.9, 1), 5: (0.25, 0.6)}),
-    "frown": (2.0, {4: (1, 1), 7: (0.5, 0.6), 9: (0.1, 0.4), 17: (0.15, 0.5)}),
-    "concern": (0.7, {1: (1, 1), 4: (0.9, 0.8), 2: (0.15, 0.4), 15: (0.3, 0.5)}),
-    "sadness": (1.5, {1: (0.7, 0.8), 4: (0.6, 0.7), 15: (0.95, 1), 17: (0.8, 0.9), 24: (0.1, 0.4)}),
-    "surprise": (0.9, {1: (1, 1), 2: (1, 1), 5: (0.8, 0.9), 25: (0.9, 0.8), 26: (0.85, 0.9)}),
-    "fear": (0.4, {1: (1, 1), 2: (0.7, 0.8), 4: (0.8, 0.8), 5: (0.8, 0.9), 20: (0.8, 0.8), 25: (0.8, 0.7)}),
-    "disgust": (1.6, {9: (0.9, 1), 4: (0.6, 0.7), 7: (0.6, 0.7), 10: (0.6, 0.8), 17: (0.3, 0.6), 25: (0.2, 0.5)}),
-    "sneer": (1.0, {10: (1, 1), 9: (0.2, 0.5), 25: (0.5, 0.5), 4: (0.2, 0.5)}),
-    "anger": (1.0, {4: (1, 1), 5: (0.3, 0.7), 7: (0.6, 0.7), 23: (0.7, 0.9), 24: (0.4, 0.8), 17: (0.3, 0.6)}),
-    "pain": (0.5, {4: (0.9, 0.9), 6: (0.8, 0.8), 7: (0.8, 0.9), 9: (0.4, 0.7), 10: (0.5, 0.8), 25: (0.5, 0.7)}),
-    "pressed lips": (0.9, {24: (1, 1), 17: (0.5, 0.7), 14: (0.2, 0.6), 23: (0.3, 0.6)}),
-    "tight lips": (1.2, {23: (1, 1), 17: (0.3, 0.6)}),
-    "pout": (1.2, {17: (1, 1), 15: (0.4, 0.7), 24: (0.15, 0.5)}),
-    "dimples": (1.6, {14: (1, 1), 12: (0.2, 0.4), 17: (0.15, 0.5), 24: (0.15, 0.5)}),
-    "stretched mouth": (1.2, {20: (1, 1), 25: (0.6, 0.7), 26: (0.2, 0.5)}),
-    "sucked lips": (1.6, {28: (1, 1), 26: (0.2, 0.3), 17: (0.2, 0.4)}),
-    "open mouth": (1.2, {25: (1, 1), 26: (0.6, 0.9)}),
-    "squint": (0.9, {7: (1, 1), 6: (0.3, 0.5), 4: (0.3, 0.5)}),
-    "wide eyes": (1.0, {5: (1, 1), 1: (0.2, 0.5), 2: (0.2, 0.5)}),
-}
-
-SINGLE_DISPLAY_PROBABILITY = 0.25
-"""Share of displays made of one or two AUs drawn at random, so that no AU is only ever seen in company."""
-
-# The stronger of the two lets little of the weaker through.
-EXCLUSIONS = ((23, 25), (24, 25), (28, 25), (23, 26), (24, 26), (28, 23), (28, 24), (12, 15), (28, 12), (28, 10))
-EXCLUSIONS += ((5, 7), (5, 45), (5, 6), (20, 23), (20, 24), (28, 17), (9, 2))
+OTHER_SHAPES = (
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthClose",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthLeft",
+    "mouthRight",
+    "jawLeft",
+    "jawRight",
+    "jawForward",
+    "cheekPuff_L",
+    "cheekPuff_R",
+)
+"""ICT-FaceKit shapes that move in speech and when a mouth is pushed aside or filled with air: no AU of ours."""
 
 
-def sample_action_units(
-    rng: np.random.Generator, times: np.ndarray, action_units: Sequence[int] = facs.ALL
-) -> np.ndarray:
-    """One person's AU intensities.
+@dataclass(frozen=True)
+class Performance:
+    """What one person does over time.
+
+    Attributes:
+        action_units: (T, 19, 2) float32 in [0, 5], of facs.ALL, the subject's left and right side.
+        other: (T, 12) float32 in [0, 1], weights of OTHER_SHAPES.
+        gaze: (T, 2) radians relative to the head, to the subject's left and up.
+        pose: (T, 3) pitch, yaw, roll, radians about x, y, z of the head frame.
+    """
+
+    action_units: np.ndarray
+    other: np.ndarray
+    gaze: np.ndarray
+    pose: np.ndarray
+
+
+def sample_performance(rng: np.random.Generator, times: np.ndarray, style: str | None = None) -> Performance:
+    """One person's behaviour.
 
     Args:
         rng: consumed in an order that depends on the duration but not on how densely `times` are set.
         times: (T,) seconds, increasing, from 0.
-        action_units: the columns wanted; the face moves all of facs.ALL whatever is asked for.
-
-    Returns:
-        (T, N, 2) float32 in [0, 5], the subject's left and right side.
+        style: of `displays.STYLES`; None draws one.
     """
+    # A generator of its own for each part, so that none depends on how many numbers another has drawn.
+    units, look, turn, choice = rng.spawn(4)
+    drawn = str(choice.choice(list(STYLES)))
+    action_units, other = sample_action_units(units, times, style or drawn)
+    return Performance(action_units, other, sample_gaze(look, times), sample_head_pose(turn, times))
+
+
+def sample_action_units(rng: np.random.Generator, times: np.ndarray, style: str) -> tuple[np.ndarray, np.ndarray]:
+    """One person's AU intensities and other shapes: `Performance.action_units` and `Performance.other`."""
     end = float(times[-1]) if len(times) else 0.0
     rise = {au: np.zeros((len(times), 2), np.float32) for au in facs.ALL}
+    other = {name: np.zeros(len(times), np.float32) for name in OTHER_SHAPES}
 
     def show(au: int, start: float, onset: float, apex: float, offset: float, peak: float, balance: np.ndarray) -> None:
         shape = peak * _envelope(times, start, onset, apex, offset)
         np.maximum(rise[au], shape[:, None] * balance, out=rise[au])
 
+    def move(name: str, start: float, onset: float, apex: float, offset: float, peak: float) -> None:
+        np.maximum(other[name], peak * _envelope(times, start, onset, apex, offset), out=other[name])
+
+    behaviour = STYLES[style]
     _resting_face(rng, show, end)
-    _displays(rng, show, end)
-    _speech(rng, show, end)
+    for stream in behaviour.streams:
+        _displays(rng, show, end, stream, behaviour.single)
+    _speech(rng, show, move, end, behaviour.speech)
+    _mouth_aside(rng, move, end)
     _blinks(rng, show, end)
 
     intensity = np.stack([rise[au] for au in facs.ALL], axis=1)
-    intensity *= 1 + 0.12 * smooth_noise(rng, times, intensity.shape[1], period=0.7)[..., None]  # muscles tremble
+    tremble = 1 + 0.12 * smooth_noise(rng, times, intensity.shape[1], period=0.7)[..., None]
+    intensity = np.where(intensity > 1, 1 + (intensity - 1) * tremble, intensity)  # a trace does not flicker
     intensity = _settle(np.clip(intensity, 0, 5))
-    return intensity[:, [facs.ALL.index(au) for au in action_units]].astype(np.float32)
+    return intensity.astype(np.float32), np.stack(list(other.values()), -1)
 
 
 def labels(intensity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,74 +145,96 @@ def sample_head_pose(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
     return np.clip(pose, -0.8, 0.8).astype(np.float32)
 
 
-def _displays(rng, show, end: float) -> None:
-    """Displays with calm between them; how often, and which, differs from person to person."""
-    names = list(DISPLAYS)
-    weights = np.array([DISPLAYS[name][0] for name in names]) * rng.gamma(1.0, 1.0, len(names))
+def _displays(rng, show, end: float, stream: Stream, single: float) -> None:
+    """Displays with calm between them; how often, and which, differs from person to person.
+
+    An AU that takes part is at least a trace at its apex: what no coder would see is not shown.
+    """
+    names = list(stream.displays)
+    weights = np.array(list(stream.displays.values())) * rng.gamma(1.5, 1.0, len(names))
     weights /= weights.sum()
-    calm = float(np.exp(rng.normal(np.log(0.7), 1.0)))  # mean seconds between displays
-    strength = rng.uniform(0.6, 1.2)
+    calm = float(stream.calm * np.exp(rng.normal(0, 0.8)))
+    strength = rng.uniform(0.7, 1.2)
     start = rng.exponential(calm) - rng.uniform(0, 2.0)
     while start < end:
-        if rng.random() < SINGLE_DISPLAY_PROBABILITY:
-            # A lone AU 25 without jaw, or any other: two at most. Blinks have their own process.
+        if rng.random() < single:
+            # Any one or two; blinks have their own process.
             chosen = rng.choice([au for au in facs.ALL if au != 45], size=1 + (rng.random() < 0.4), replace=False)
             members = {int(au): (1.0, 1.0) for au in chosen}
         else:
-            members = DISPLAYS[names[rng.choice(len(names), p=weights)]][1]
-        peak = np.clip(strength * 5 * rng.beta(1.9, 1.7), 0.5, 5)
+            members = DISPLAYS[names[rng.choice(len(names), p=weights)]]
+        peak = 1 + 4 * strength * rng.beta(1.5, 1.8)
         onset, offset = rng.uniform(0.2, 0.8), rng.uniform(0.3, 1.2)
-        apex = float(np.clip(np.exp(rng.normal(np.log(1.5), 0.9)), 0.1, 8))
+        apex = float(np.clip(stream.apex * np.exp(rng.normal(0, 0.7)), 0.1, 8))
         balance = _balance(rng)
         for au, (probability, relative) in members.items():
-            if rng.random() >= probability:
+            taking_part, factor, shift = rng.random() < probability, rng.uniform(0.7, 1.3), rng.normal(0, 0.3)
+            delay, stretch, share = rng.normal(0, 0.08), rng.uniform(0.8, 1.2), rng.uniform(0.8, 1.1)
+            own = peak * relative * factor + shift
+            if not taking_part or own < 0.8:
                 continue
-            own = np.clip(peak * relative * rng.uniform(0.7, 1.3) + rng.normal(0, 0.3), 0.3, 5)
-            delay = rng.normal(0, 0.08)
-            stretch = rng.uniform(0.8, 1.2)
             own_onset = float(np.clip(onset * stretch, 0.2, 0.8))
-            show(au, start + delay, own_onset, apex * rng.uniform(0.8, 1.1), offset * stretch, own, balance)
+            show(au, start + delay, own_onset, apex * share, offset * stretch, np.clip(own, FAINTEST, 5), balance)
         overlap = 0.3 * rng.random() * apex if rng.random() < 0.25 else 0.0
         start += onset + apex + offset - overlap + rng.exponential(calm)
 
 
 def _resting_face(rng, show, end: float) -> None:
     """Some people smile, frown or keep their lips parted nearly all the time."""
-    if rng.random() < 0.12:
-        peak = rng.uniform(1.0, 3.0)
-        for au, relative in ((12, 1.0), (6, 0.6), (25, 0.5 * (rng.random() < 0.5))):
-            show(au, -rng.uniform(1, 3), 0.5, 2 * end + 6, 1.0, peak * relative, _balance(rng))
-    elif rng.random() < 0.15:
-        au = int(rng.choice([4, 25, 17, 14, 24, 7]))
-        show(au, -rng.uniform(1, 3), 0.5, 2 * end + 6, 1.0, rng.uniform(0.5, 2.5), _balance(rng))
+    kind = rng.random()
+    start, peak, balance = -rng.uniform(1, 3), rng.uniform(FAINTEST, 3.0), _balance(rng)
+    au, parted = int(rng.choice([4, 25, 17, 14, 24, 7])), rng.random() < 0.5
+    if kind < 0.05:
+        for unit, relative in ((12, 1.0), (6, 0.7), (25, 0.7 * parted)):
+            show(unit, start, 0.5, 2 * end + 6, 1.0, peak * relative, balance)
+    elif kind < 0.1:
+        show(au, start, 0.5, 2 * end + 6, 1.0, peak, balance)
 
 
-def _speech(rng, show, end: float) -> None:
-    """Bouts of speech: lips and jaw open and close 3-6 times a second, other lower-face AUs flash up for a syllable."""
-    if rng.random() > 0.45:
-        return
-    effort = rng.uniform(0.6, 1.2)
+def _speech(rng, show, move, end: float, share: float) -> None:
+    """Bouts of speech: lips and jaw open and close 3-6 times a second, round and roll; other lower-face AUs flash up."""
+    speaks, effort = rng.random() < share, rng.uniform(0.6, 1.1)
     start = rng.exponential(2.0) - 1.0
     both = np.ones(2)
-    while start < end:
+    while speaks and start < end:
         bout = start + rng.exponential(3.0) + 0.5
         while start < min(bout, end):
             length = rng.uniform(0.16, 0.36)  # one syllable
             ramp, hold = 0.35 * length, 0.3 * length
             if rng.random() < 0.85:
-                opening = effort * rng.uniform(0.6, 3.0)
+                opening = max(effort * rng.uniform(1.2, 3.5), FAINTEST)
                 show(25, start, ramp, hold, ramp, opening, both)
                 if rng.random() < 0.65:
-                    show(26, start, ramp, hold, ramp, opening * rng.uniform(0.4, 1.0), both)
-            for au, probability in ((17, 0.10), (20, 0.08), (23, 0.08), (10, 0.06), (24, 0.04), (14, 0.03)):
+                    show(26, start, ramp, hold, ramp, max(opening * rng.uniform(0.4, 1.0), FAINTEST), both)
+            vowel, lips = rng.random(), effort * rng.uniform(0.15, 0.55)
+            if vowel < 0.2:
+                move("mouthFunnel", start - 0.03, ramp, hold, ramp, lips)
+            elif vowel < 0.4:
+                move("mouthPucker", start - 0.03, ramp, hold, ramp, lips)
+            elif vowel < 0.55:  # m, b, p
+                move("mouthRollLower", start - 0.05, 0.06, 0.02, 0.08, 0.6 * lips)
+                move("mouthRollUpper", start - 0.05, 0.06, 0.02, 0.08, 0.6 * lips)
+            for au, probability in ((17, 0.08), (20, 0.06), (10, 0.06), (14, 0.03)):
                 if rng.random() < probability:
-                    show(au, start - 0.05, 0.1, 0.05, 0.12, effort * rng.uniform(0.5, 2.0), both)
+                    show(au, start - 0.05, 0.1, 0.05, 0.12, max(effort * rng.uniform(0.8, 2.0), FAINTEST), both)
             if rng.random() < 0.05:  # brows stress a word
-                peak = rng.uniform(0.5, 2.5)
+                peak = rng.uniform(FAINTEST, 2.5)
                 for au in (1, 2):
                     show(au, start, 0.2, rng.uniform(0.1, 0.4), 0.3, peak, both)
             start += length
         start += rng.exponential(2.5)
+
+
+def _mouth_aside(rng, move, end: float) -> None:
+    """Now and then a mouth is pushed to a side, a jaw moved, the lips rounded, the cheeks filled with air."""
+    start = rng.exponential(12.0)
+    choices = ("mouthLeft", "mouthRight", "jawLeft", "jawRight", "jawForward", "mouthPucker", "mouthFunnel", "cheekPuff")
+    while start < end:
+        name, peak = choices[int(rng.integers(len(choices)))], rng.uniform(0.15, 0.7)
+        onset, apex, offset = rng.uniform(0.15, 0.5), rng.exponential(0.7), rng.uniform(0.2, 0.6)
+        for half in ("cheekPuff_L", "cheekPuff_R") if name == "cheekPuff" else (name,):
+            move(half, start, onset, apex, offset, peak)
+        start += onset + apex + offset + rng.exponential(12.0)
 
 
 def _blinks(rng, show, end: float) -> None:
