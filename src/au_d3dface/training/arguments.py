@@ -26,7 +26,9 @@ class DataArguments:
     """What is trained on.
 
     Attributes:
-        sequences, held_out: synthetic sequences to train on, and of other people to evaluate on.
+        sequences, held_out: fast synthetic sequences to train on, and of other people to evaluate on.
+        rendered, rendered_held_out: folders of rendered and tracked sequences, to train on beside the fast ones, and to
+            evaluate on in their place.
         seconds: length of each.
         clip_length: frames of a training clip, at a random place in its sequence. Longer than the attention window, so
             that what a long video is mostly made of (no begin token in sight) is trained too.
@@ -41,7 +43,9 @@ class DataArguments:
 
     sequences: int = 2000
     held_out: int = 200
-    seconds: float = 8.0
+    rendered: str | None = None
+    rendered_held_out: str | None = None
+    seconds: float = 10.0
     clip_length: int = 60
     neutral_error: float = 0.3
     mixing: float = 0.0

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ..coarse import CoarseReconstructor
-from ..data.synthetic.pool import SequencePool, build_pool
+from ..data.synthetic.pool import SequencePool, SequenceSource, build_pool
+from ..data.synthetic.rendered_sequences import StoredSequences
 from ..data.synthetic.responses import read_pyfeat_map
 from ..data.synthetic.sequences import SequenceSampler, SequenceSettings
 from ..data.synthetic.tracker_response import load_tracker_response
@@ -33,7 +33,7 @@ def synthetic_pools(
         folder: where the pools are kept unless the arguments name one. A file's name says what it was made from.
 
     Raises:
-        InputError: py-feat's map cannot be read, or a kept pool is damaged.
+        InputError: py-feat's map or the rendered sequences cannot be read, or a kept pool is damaged.
         CheckpointError: the tracker's statistics cannot be read.
     """
     response = load_tracker_response(arguments.tracker_response)
@@ -41,29 +41,40 @@ def synthetic_pools(
     settings = SequenceSettings(seconds=arguments.seconds, frame_rate=float(frame_rate))
     keep = Path(arguments.pool) if arguments.pool else folder
     keep.mkdir(parents=True, exist_ok=True)
-    pools = []
-    for name, count, seed in (
-        ("train", arguments.sequences, arguments.seed),
-        ("held-out", arguments.held_out, arguments.seed + HELD_OUT_SEED),
-    ):
-        sampler = SequenceSampler(response, people, settings, seed)
-        path = keep / f"{name}-{_digest(sampler, coarse, count)}.safetensors"
+
+    def pool(name: str, source: SequenceSource, count: int) -> SequencePool:
+        path = keep / f"{name}-{_digest(source, coarse, count)}.safetensors"
         if not path.exists():
             with tqdm(total=count, unit="sequence", desc=f"fitting {name}", disable=not show_progress) as progress:
-                pool = build_pool(sampler, coarse, count, arguments.workers, progress.update)
-            pool.save(path)
-        pools.append(SequencePool.load(path))
-    return pools[0], pools[1]
+                build_pool(source, coarse, count, arguments.workers, progress.update).save(path)
+        return SequencePool.load(path)
+
+    def rendered(name: str, path: str) -> SequencePool:
+        source = StoredSequences(path)
+        return pool(name, source, len(source))
+
+    train, held_out = [], []
+    if arguments.rendered:
+        train.append(rendered("rendered", arguments.rendered))
+    if arguments.sequences:
+        train.append(pool("train", SequenceSampler(response, people, settings, arguments.seed), arguments.sequences))
+    if arguments.rendered_held_out:
+        held_out.append(rendered("rendered-held-out", arguments.rendered_held_out))
+    else:
+        sampler = SequenceSampler(response, people, settings, arguments.seed + HELD_OUT_SEED)
+        held_out.append(pool("held-out", sampler, arguments.held_out))
+    return SequencePool.cat(train), SequencePool.cat(held_out)
 
 
-def _digest(sampler: SequenceSampler, coarse: CoarseReconstructor, count: int) -> str:
+def _digest(source: SequenceSource, coarse: CoarseReconstructor, count: int) -> str:
     """Twelve letters that differ where pools do. (Changed code needs another folder.)"""
-    recipe = {"settings": asdict(sampler.settings), "seed": sampler.seed, "count": count, "coarse": coarse.name}
+    recipe = {"source": source.provenance, "count": count, "coarse": coarse.name}
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
-    for name in sorted(sampler.response):
-        digest.update(sampler.response[name].tobytes())
-    if sampler.people is not None:
-        digest.update(sampler.people.displacement.tobytes())
+    if isinstance(source, SequenceSampler):
+        for name in sorted(source.response):
+            digest.update(source.response[name].tobytes())
+        if source.people is not None:
+            digest.update(source.people.displacement.tobytes())
     digest.update(coarse.face_model.template.numpy().tobytes())
     digest.update(coarse.face_model.expression_basis.numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,8 +24,21 @@ from ... import facs
 from ...coarse import CoarseReconstructor
 from ...errors import InputError
 from ...geometry import similarity_alignment
-from .sequences import SequenceSampler
+from .sequences import TrackedSequence
+from .tracker_response import load_tracker_response
 from .trajectories import PRESENCE_THRESHOLD
+
+
+class SequenceSource(Protocol):
+    """Sequences by index: `SequenceSampler` (fast) or `StoredSequences` (rendered and tracked).
+
+    Attributes:
+        provenance: what they are made from; anything that JSON can hold.
+    """
+
+    provenance: dict
+
+    def __call__(self, index: int) -> TrackedSequence: ...
 
 
 @dataclass
@@ -47,7 +61,7 @@ class SequencePool:
         expression_basis: (E, V, 3), of the face model.
         geometry: (57, V, 3) true displacement at weight 1 of each shape.
         frame_rate: samples a second.
-        provenance: what it was made from, for the checkpoint's record.
+        provenance: what it was made from, a part for each source, for the checkpoint's record.
     """
 
     neutral: Tensor
@@ -60,7 +74,9 @@ class SequencePool:
     expression_basis: Tensor
     geometry: Tensor
     frame_rate: float
-    provenance: dict
+    provenance: list[dict]
+
+    _PER_SEQUENCE = ("neutral", "expression", "valid", "intensity", "weights", "true_neutral", "alignment")
 
     def __len__(self) -> int:
         return len(self.neutral)
@@ -80,9 +96,26 @@ class SequencePool:
 
     def head(self, count: int) -> "SequencePool":
         """The first `count` sequences."""
-        shared = ("expression_basis", "geometry")
-        parts = {n: v[:count] for n, v in vars(self).items() if isinstance(v, Tensor) and n not in shared}
-        return replace(self, **parts)
+        return replace(self, **{name: getattr(self, name)[:count] for name in self._PER_SEQUENCE})
+
+    @classmethod
+    def cat(cls, pools: Sequence["SequencePool"]) -> "SequencePool":
+        """One after the other.
+
+        Raises:
+            InputError: they differ in length of sequences, rate or face model.
+        """
+        first = pools[0]
+        for other in pools[1:]:
+            if (other.num_frames, other.frame_rate, other.expression_basis.shape) != (
+                first.num_frames, first.frame_rate, first.expression_basis.shape
+            ):  # fmt: skip
+                raise InputError(
+                    f"sequences of {other.num_frames} frames at {other.frame_rate:g} a second cannot be joined with "
+                    f"those of {first.num_frames} at {first.frame_rate:g}; make both alike"
+                )
+        parts = {n: torch.cat([getattr(p, n) for p in pools]) for n in cls._PER_SEQUENCE}
+        return replace(first, **parts, provenance=[part for pool in pools for part in pool.provenance])
 
     def positive_rates(self, action_units: Sequence[int]) -> list[float]:
         """Share of valid frames in which each AU is present."""
@@ -120,13 +153,13 @@ class SequencePool:
 
 
 def build_pool(
-    sampler: SequenceSampler,
+    source: SequenceSource,
     reconstructor: CoarseReconstructor,
     count: int,
     workers: int = 1,
     progress: Callable[[int], object] = lambda done: None,
 ) -> SequencePool:
-    """Draws and fits `count` sequences.
+    """Takes and fits the first `count` sequences of a source.
 
     Args:
         workers: processes; 1 works in this one. The result does not depend on it.
@@ -136,12 +169,12 @@ def build_pool(
     if workers <= 1:
         rows = []
         for index in range(count):
-            rows.append(_fit(sampler, reconstructor, basis, index))
+            rows.append(_fit(source, reconstructor, basis, index))
             progress(1)
     else:
         rows = []
         with ProcessPoolExecutor(
-            workers, get_context("spawn"), _start_worker, (sampler, reconstructor, basis)
+            workers, get_context("spawn"), _start_worker, (source, reconstructor, basis)
         ) as executor:
             for row in executor.map(_fit_in_worker, range(count), chunksize=8):
                 rows.append({name: torch.from_numpy(value) for name, value in row.items()})
@@ -149,21 +182,21 @@ def build_pool(
     return SequencePool(
         **{name: torch.stack([row[name] for row in rows]) for name in rows[0]},
         expression_basis=basis,
-        geometry=torch.from_numpy(sampler.response["true_response"]),
-        frame_rate=float(sampler.settings.frame_rate),
-        provenance={
-            "sources": ["tracked renders of ICT-FaceKit", *([sampler.people.name] if sampler.people else [])],
-            "seed": sampler.seed,
-            "sequences": count,
-            "seconds": sampler.settings.seconds,
-            "coarse": reconstructor.name,
-            "face_model": reconstructor.face_model.name,
-        },
+        geometry=load_tracker_response().true_expression,
+        frame_rate=float(1 / np.diff(source(0).times).mean()),
+        provenance=[
+            {
+                **source.provenance,
+                "sequences": count,
+                "coarse": reconstructor.name,
+                "face_model": reconstructor.face_model.name,
+            }
+        ],
     )
 
 
-def _fit(sampler: SequenceSampler, reconstructor: CoarseReconstructor, basis: Tensor, index: int) -> dict[str, Tensor]:
-    sequence = sampler(index)
+def _fit(source: SequenceSource, reconstructor: CoarseReconstructor, basis: Tensor, index: int) -> dict[str, Tensor]:
+    sequence = source(index)
     coarse = reconstructor(sequence.face)
     neutral = coarse.neutral_vertices.float()
     true_neutral = torch.from_numpy(sequence.neutral)

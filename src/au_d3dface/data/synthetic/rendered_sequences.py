@@ -9,12 +9,13 @@ people are another seed. `sequences.py` makes sequences of the same kind from st
 
 import argparse
 import io
+import json
 import multiprocessing
 import os
 import sys
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from .tracked_renders import random_identity, random_rest
 from .trajectories import sample_performance, smooth_noise
 
 PER_SHARD = 4
+PROVENANCE = "provenance.json"
 _IMAGE_TO_HEAD = np.array([1.0, -1.0, -1.0], np.float32)
 _REST_POSES = ((0.0, 0.0, 0.0), (0.06, 0.1, 0.0), (-0.06, -0.1, 0.0))
 """Poses (pitch, yaw, roll) from which the tracker's view of a person at rest is averaged."""
@@ -81,6 +83,12 @@ class RenderedSequenceSampler:
 
     def __init__(self, kit: str | Path, settings: RenderSettings | None = None, seed: int = 0) -> None:
         self.kit, self.settings, self.seed = Path(kit), settings or RenderSettings(), seed
+
+    @property
+    def provenance(self) -> dict:
+        """What the sequences are made from."""
+        sources = ["rendered and tracked heads of ICT-FaceKit"]
+        return {"quality": "rendered", "sources": sources, "seed": self.seed, "settings": asdict(self.settings)}
 
     def __call__(self, index: int) -> TrackedSequence:
         """The sequence of this index: always the same."""
@@ -200,8 +208,6 @@ class StoredSequences:
         InputError: the folder holds no shards, or one is damaged.
     """
 
-    name = "rendered and tracked heads of ICT-FaceKit"
-
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.paths = sorted(self.folder.glob("sequences_*.npz"))
@@ -211,6 +217,10 @@ class StoredSequences:
                 "au_d3dface.data.synthetic.rendered_sequences"
             )
         self._shard: tuple[Path, dict[str, np.ndarray]] | None = None
+        try:
+            self.provenance = json.loads((self.folder / PROVENANCE).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.folder / PROVENANCE} cannot be read ({error}); render the sequences again") from error
 
     def __len__(self) -> int:
         return PER_SHARD * len(self.paths)
@@ -246,9 +256,20 @@ def _make_shard(shard: int, sampler: RenderedSequenceSampler, output: Path) -> i
     return int((~arrays["valid"]).sum())
 
 
+def _write_provenance(output: Path, provenance: dict) -> None:
+    """Raises InputError where the folder holds sequences that were made otherwise."""
+    path, text = output / PROVENANCE, json.dumps(provenance, indent=1) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise InputError(f"{output} holds sequences of another seed or other settings; give another folder as --output")
+    temporary = path.with_suffix(f".{os.getpid()}.part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
 def render_sequences(sampler: RenderedSequenceSampler, output: Path, count: int, workers: int = 1) -> int:
     """Renders the shards of `count` sequences that are not there yet; returns the frames in which no face was found."""
     output.mkdir(parents=True, exist_ok=True)
+    _write_provenance(output, sampler.provenance)
     shards = range(-(-count // PER_SHARD))
     waiting = [s for s in shards if not (output / f"sequences_{s:05d}.npz").exists()]
     work = partial(_make_shard, sampler=sampler, output=output)

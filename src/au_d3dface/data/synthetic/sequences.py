@@ -10,7 +10,7 @@ Lengths are metres in the canonical head frame (x to the subject's left, y up, z
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import torch
@@ -116,6 +116,12 @@ class SequenceSampler:
         self.names = response.expression_names
         rows = [facs.ALL.index(au) for au in self.response["pairs"].flatten().tolist()]
         self.pairs = np.array(rows, np.int64).reshape(-1, 2)
+
+    @property
+    def provenance(self) -> dict:
+        """What the sequences are made from."""
+        sources = ["tracker statistics of renders of ICT-FaceKit", *([self.people.name] if self.people else [])]
+        return {"quality": "fast", "sources": sources, "seed": self.seed, "settings": asdict(self.settings)}
 
     def __call__(self, index: int) -> TrackedSequence:
         """The sequence of this index: always the same."""
