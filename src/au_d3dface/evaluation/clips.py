@@ -1,6 +1,6 @@
 """The clips of an agreement: which video goes with which reference, and our action units of each."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import InputError, UsageError
@@ -86,23 +86,29 @@ def pair_by_name(clips: Path, references: Path) -> tuple[list[tuple[Path, Path]]
 
     Args:
         clips: holds videos, folders of pictures, csv files of ours, or folders with our action_units.csv in them.
-        references: holds csv files.
+        references: holds csv files; may be the same folder.
 
     Returns:
         The pairs in order of name, and a sentence about what has no partner, if anything.
 
     Raises:
         InputError: a folder cannot be read, or nothing fits together.
-        UsageError: two clips have one name.
+        UsageError: a reference fits two clips.
     """
-    tables = _by_name(path for path in _entries_of(references) if path.suffix.lower() == ".csv")
-    reference_files = set(tables.values())  # both may lie in one folder
-    videos = _by_name(path for path in _entries_of(clips) if path not in reference_files)
-    pairs = [(videos[name], tables[name]) for name in videos if name in tables]
+    tables = {path.stem: path for path in _entries_of(references) if path.suffix.lower() == ".csv"}
+    videos = [path for path in _entries_of(clips) if path not in tables.values()]
+    by_name: dict[str, Path] = {}
+    for path in videos:
+        name = path.name if path.is_dir() else path.stem
+        if name in tables and name in by_name:
+            raise UsageError(f"{by_name[name]} and {path} have one name; give the pairs one by one")
+        by_name[name] = path
+    pairs = [(by_name[name], tables[name]) for name in sorted(tables) if name in by_name]
     if not pairs:
         raise InputError(f"no clip in {clips} has the name of a csv file in {references}")
-    alone = [str(path) for name, path in (*videos.items(), *tables.items()) if not (name in videos and name in tables)]
-    return pairs, [f"left out, as it has no partner: {path}" for path in alone]
+    paired = {path for pair in pairs for path in pair}
+    alone = [str(path) for path in (*videos, *tables.values()) if path not in paired]
+    return pairs, [f"without a partner, so left out: {', '.join(alone)}"] if alone else []
 
 
 def _entries_of(folder: Path) -> list[Path]:
@@ -110,13 +116,3 @@ def _entries_of(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise InputError(f"the folder {folder} cannot be read ({error.strerror})") from error
-
-
-def _by_name(paths: Iterable[Path]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for path in paths:
-        name = path.name if path.is_dir() else path.stem
-        if name in named:
-            raise UsageError(f"{named[name]} and {path} have one name; give the pairs one by one")
-        named[name] = path
-    return named

@@ -29,7 +29,7 @@ def _add_agreement(kinds) -> None:
         help="agreement of the action units with those of OpenFace on the same video",
         description="For each action unit and clip: Pearson's r with the reference's intensity (where its standard "
         "deviation is at least 0.15), and the area under the ROC curve against its presence (where that is between "
-        "5 and 95 %% of the frames); means over clips, then over AUs.",
+        "5 and 95 % of the frames); means over clips, then over AUs.",
     )
     command.add_argument(
         "pairs",
