@@ -42,9 +42,9 @@ def evaluate_agreement(
     references = [read_au_table(reference, reference_face) for _, reference in pairs]
     ours: list[AUTable | None] = []
     for clip, _ in pairs:
-        table = _table_path(clip)
-        ours.append(None if table is None else read_au_table(table, face))
-        if table is None:
+        csv = _csv_of(clip)
+        ours.append(None if csv is None else read_au_table(csv, face))
+        if csv is None:
             VideoReader(clip).close()
     pipeline = load_pipeline() if None in ours else None
     stems = [reference.stem for _, reference in pairs]
@@ -58,7 +58,7 @@ def evaluate_agreement(
     return Agreement(clips), warnings
 
 
-def _table_path(clip: Path) -> Path | None:
+def _csv_of(clip: Path) -> Path | None:
     """The csv that holds our action units already; None where `clip` is yet to be reconstructed."""
     if clip.suffix.lower() == ".csv":
         return clip
