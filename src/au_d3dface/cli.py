@@ -1,4 +1,4 @@
-"""The command line: au-d3dface reconstruct.
+"""The command line: au-d3dface reconstruct; au-d3dface evaluate is in evaluation.commands.
 
 Exit statuses: 0 success, 1 an unexpected error, 2 a usage error, 3 no face found, 4 the input cannot be read, 5 the
 output cannot be written, 6 a checkpoint or face model is missing or damaged, 7 something outside the package is
@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
+from .command_line import SAMPLE, ProgressBar, input_path
 from .errors import AUD3DFaceError, NoFaceError
+from .evaluation.commands import add_evaluate
 
 # Nothing heavy is imported up here: `au-d3dface --help` and a mistyped option answer at once.
 
 # Read by OpenMP when torch is imported. Its threads otherwise spin while they wait, and many small operations take up
 # to fifty times as long as soon as another process wants the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-SAMPLE = "sample"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"au-d3dface {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_reconstruct(commands)
+    add_evaluate(commands)
     return parser
 
 
@@ -95,9 +96,9 @@ def _reconstruct(options: argparse.Namespace) -> int:
     # What can be refused is refused before the slow imports.
     formats = parse_formats(options.formats)
     check_output_directory(options.output)
-    video = _input(options.video)
+    video = input_path(options.video)
     VideoReader(video).close()
-    with _Progress(options.quiet) as progress:
+    with ProgressBar(options.quiet) as progress:
         progress.say("loading")
         warnings.filterwarnings("ignore")  # of dependencies; ours are sentences in the summary
         from .export import write_outputs
@@ -145,15 +146,6 @@ def _reconstruct(options: argparse.Namespace) -> int:
     return 0
 
 
-def _input(video: str) -> Path:
-    """The path of the input; `sample` is the packaged clip unless a file of that name lies here."""
-    if video == SAMPLE and not Path(SAMPLE).exists():
-        from .assets import sample_video
-
-        return sample_video()
-    return Path(video)
-
-
 def _tell(result, written: list[Path]) -> None:
     frames = len(result.timestamps)
     seconds = sum(result.seconds.values())
@@ -167,39 +159,6 @@ def _tell(result, written: list[Path]) -> None:
         print(f"face {sequence.face_id}: seen in {int(sequence.valid.sum())} frames; action units seen: {units}")
     for path in written:
         print(f"  {path}")
-
-
-class _Progress:
-    """A progress bar on standard error, one a stage; none where that is not a terminal."""
-
-    def __init__(self, quiet: bool):
-        self.quiet = quiet
-        self.stage: str | None = None
-        self.bar = None
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._close()
-
-    def say(self, stage: str) -> None:
-        self(stage, 0, None)
-
-    def __call__(self, stage: str, done: int, total: int | None) -> None:
-        if stage != self.stage:
-            from tqdm import tqdm
-
-            self._close()
-            self.stage = stage
-            # disable=None is tqdm's word for: only where standard error is a terminal.
-            self.bar = tqdm(desc=stage, total=total, disable=True if self.quiet else None, leave=False)
-        self.bar.total = total
-        self.bar.update(done - self.bar.n)
-
-    def _close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
 
 
 if __name__ == "__main__":

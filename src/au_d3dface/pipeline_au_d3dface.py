@@ -67,6 +67,7 @@ class AUD3DFacePipeline:
         coarse: the frozen per-frame reconstructor, over the model's own face model.
         tracker: makes a landmark tracker; each video gets a new one.
         checkpoint: what the model is called in the provenance.
+        reader: opens a video.
 
     Raises:
         CheckpointError: model and coarse reconstructor disagree about the mesh.
@@ -78,6 +79,7 @@ class AUD3DFacePipeline:
         coarse: CoarseReconstructor,
         tracker: Callable[[], LandmarkTracker] = load_tracker,
         checkpoint: str = "unnamed",
+        reader: Callable[[str | PathLike[str]], VideoReader] = VideoReader,
     ):
         config, face_model = model.config, coarse.face_model
         if (config.face_model, config.num_vertices) != (face_model.name, face_model.num_vertices):
@@ -89,6 +91,7 @@ class AUD3DFacePipeline:
         self.coarse = coarse
         self.tracker = tracker
         self.checkpoint = checkpoint
+        self.reader = reader
         self.video_processor = AUD3DFaceVideoProcessor() if config.use_video else None
 
     @classmethod
@@ -189,7 +192,7 @@ class AUD3DFacePipeline:
     # ------------------------------------------------------------------------------------------------ video, tracking
 
     def _track(self, video: str | PathLike[str], clock: "_Clock", report: Progress) -> TrackedVideo:
-        with VideoReader(video) as reader:
+        with self.reader(video) as reader:
             with closing(self.tracker()) as tracker, clock("tracking"):
                 tracked = track_faces(_timed(_reported(reader, report), clock), tracker)
             clock.seconds["tracking"] -= clock.seconds["decoding"]  # the frames were decoded inside
@@ -218,7 +221,7 @@ class AUD3DFacePipeline:
         size = self.model.config.image_size
         crops = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
         wanted = {int(frame): row for row, frame in enumerate(frames) if frame >= 0}
-        with VideoReader(video) as reader:
+        with self.reader(video) as reader:
             for frame in reader:
                 if frame.index in wanted:
                     crop = crop_face(frame.image, face.landmarks[frame.index], size)

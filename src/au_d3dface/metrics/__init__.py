@@ -1,6 +1,32 @@
-"""Scores: action units (F1, ROC area), mesh distances, jitter."""
+"""Scores: action units (F1, ROC area, r, kappa), their events, mesh distances, jitter, lag, regions of the face."""
 
-from .action_units import always_positive_f1, f1_score, roc_area
-from .mesh import jitter, vertex_error
+from .action_units import IntensityScores, always_positive_f1, cohen_kappa, f1_by_intensity, f1_score, pearson, roc_area
+from .events import EventScores, event_intervals, event_scores, match_events, pooled_event_scores
+from .mesh import displacement_distance, displacement_error, jitter, lag, vertex_distance, vertex_error
+from .regions import REGIONS, facemesh_regions, region_means
+from .surface import vertex_to_surface
 
-__all__ = ["always_positive_f1", "f1_score", "jitter", "roc_area", "vertex_error"]
+__all__ = [
+    "REGIONS",
+    "EventScores",
+    "IntensityScores",
+    "always_positive_f1",
+    "cohen_kappa",
+    "displacement_distance",
+    "displacement_error",
+    "event_intervals",
+    "event_scores",
+    "f1_by_intensity",
+    "f1_score",
+    "facemesh_regions",
+    "jitter",
+    "lag",
+    "match_events",
+    "pearson",
+    "pooled_event_scores",
+    "region_means",
+    "roc_area",
+    "vertex_distance",
+    "vertex_error",
+    "vertex_to_surface",
+]

@@ -1,4 +1,6 @@
-"""Scores of action-unit detection, per AU, over known labels only."""
+"""Scores of action units, per AU, over known labels only: F1, ROC area, Pearson's r, kappa, F1 by intensity."""
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,3 +53,89 @@ def roc_area(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
         ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[group]  # from 1, the mean rank for ties
         areas[k] = (ranks[present].sum() - positives * (positives + 1) / 2) / (positives * negatives)
     return areas
+
+
+def pearson(estimates: np.ndarray, intensities: np.ndarray) -> np.ndarray:
+    """Pearson's r of each AU's estimate with its intensity.
+
+    An estimate that never changes follows nothing: its r is 0, not undefined, so that a mean over AUs cannot gain from
+    an AU that was given up.
+
+    Args:
+        estimates: (M, N) intensities or probabilities.
+        intensities: (M, N) 0-5; negative or NaN for unknown, which is left out.
+
+    Returns:
+        (N,) float64 in [-1, 1]; NaN where the known intensities never change or there are none.
+    """
+    estimates, intensities = np.asarray(estimates, np.float64), np.asarray(intensities, np.float64)
+    result = np.full(intensities.shape[1], np.nan)
+    for k in range(intensities.shape[1]):
+        known = intensities[:, k] >= 0
+        x, y = estimates[known, k], intensities[known, k]
+        if not len(y) or np.ptp(y) == 0:
+            continue
+        if np.ptp(x) == 0:
+            result[k] = 0.0
+            continue
+        x, y = x - x.mean(), y - y.mean()
+        x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of tiny numbers would vanish
+        result[k] = np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1, 1)
+    return result
+
+
+def cohen_kappa(decisions: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Cohen's kappa of each AU, (agreement - chance) / (1 - chance), between two runs or a run and labels.
+
+    Args:
+        decisions, others: (M, N) bool, 0/1, or -1 for unknown in either, which is left out.
+
+    Returns:
+        (N,) float64, at most 1; NaN where both say the same one thing in every known row, or no row is known.
+    """
+    decisions, others = np.asarray(decisions).astype(np.int64), np.asarray(others).astype(np.int64)
+    known = (decisions >= 0) & (others >= 0)
+    rows = np.maximum(known.sum(0), 1)
+    agreement = ((decisions == others) & known).sum(0) / rows
+    rates = ((decisions == 1) & known).sum(0) / rows, ((others == 1) & known).sum(0) / rows
+    chance = rates[0] * rates[1] + (1 - rates[0]) * (1 - rates[1])
+    defined = known.any(0) & (chance < 1)
+    return np.where(defined, (agreement - chance) / np.where(defined, 1 - chance, 1.0), np.nan)
+
+
+class IntensityScores(NamedTuple):
+    """What `f1_by_intensity` gives; rows are the intensities 1 to 5, columns the AUs.
+
+    Attributes:
+        recall: (5, N) share of the level's rows that are predicted present; NaN where there are none.
+        f1: (5, N) F1 with the level's rows as positives and the absent rows as negatives; NaN as for `recall`.
+        rows: (5, N) int64, how many rows have that intensity.
+    """
+
+    recall: np.ndarray
+    f1: np.ndarray
+    rows: np.ndarray
+
+
+def f1_by_intensity(decisions: np.ndarray, intensities: np.ndarray) -> IntensityScores:
+    """Recall and F1 of each AU by its true intensity: how faint a motion is still seen.
+
+    Intensities are rounded down to a level, 5 and more being 5; from 1 on an AU is present, below 1 absent. The absent
+    rows are the negatives of every level, so that F1 falls for rare levels whatever the recall: read both.
+
+    Args:
+        decisions: (M, N) predicted presence, bool or 0/1.
+        intensities: (M, N) 0-5; negative or NaN for unknown, which is left out.
+    """
+    decisions, intensities = np.asarray(decisions).astype(bool), np.asarray(intensities, np.float64)
+    absent = (intensities >= 0) & (intensities < 1)
+    recall, f1, rows = [], [], []
+    for level in range(1, 6):
+        at_level = (intensities >= level) & ((intensities < level + 1) | (level == 5))
+        count = at_level.sum(0)
+        hits = (decisions & at_level).sum(0)
+        recall.append(np.where(count > 0, hits / np.maximum(count, 1), np.nan))
+        f1.append(f1_score(decisions, np.where(at_level, 1, np.where(absent, 0, -1))))
+        f1[-1][count == 0] = np.nan
+        rows.append(count)
+    return IntensityScores(np.stack(recall), np.stack(f1), np.stack(rows))

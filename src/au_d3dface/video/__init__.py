@@ -2,6 +2,7 @@
 
 from .reading import Frame, VideoReader
 from .resampling import sample_frames, spread_samples
+from .selection import SelectedFrames
 from .writing import VideoWriter
 
-__all__ = ["Frame", "VideoReader", "VideoWriter", "sample_frames", "spread_samples"]
+__all__ = ["Frame", "SelectedFrames", "VideoReader", "VideoWriter", "sample_frames", "spread_samples"]

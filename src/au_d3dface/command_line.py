@@ -1,0 +1,48 @@
+"""What the commands of the command line share: the input named `sample`, and progress bars."""
+
+from pathlib import Path
+
+SAMPLE = "sample"
+"""What stands for the clip that ships in the package."""
+
+
+def input_path(video: str) -> Path:
+    """The path of the input; `sample` is the packaged clip unless a file of that name lies here."""
+    if video == SAMPLE and not Path(SAMPLE).exists():
+        from .assets import sample_video
+
+        return sample_video()
+    return Path(video)
+
+
+class ProgressBar:
+    """A progress bar on standard error, one a stage; none where that is not a terminal."""
+
+    def __init__(self, quiet: bool):
+        self.quiet = quiet
+        self.stage: str | None = None
+        self.bar = None
+
+    def __enter__(self) -> "ProgressBar":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._close()
+
+    def say(self, stage: str) -> None:
+        self(stage, 0, None)
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        if stage != self.stage:
+            from tqdm import tqdm
+
+            self._close()
+            self.stage = stage
+            # disable=None is tqdm's word for: only where standard error is a terminal.
+            self.bar = tqdm(desc=stage, total=total, disable=True if self.quiet else None, leave=False)
+        self.bar.total = total
+        self.bar.update(done - self.bar.n)
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,148 @@
+"""Action units of one face frame by frame, whoever found them: read from a csv, or taken from a `FaceSequence`.
+
+`read_au_table` reads what OpenFace writes, and our action_units.csv, which has the same names. A reader of another
+format is one more function that returns an `AUTable`.
+"""
+
+import re
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError, UsageError
+from ..face_sequence import FaceSequence
+
+_AU_COLUMN = re.compile(r"AU(\d{1,3})_([rcp])")
+_LAST_FRAME = 1e9
+
+
+@dataclass(frozen=True)
+class AUTable:
+    """One face through a video.
+
+    Attributes:
+        frames: (T,) int64 numbers of the frames, from 1, increasing; frames may be missing.
+        valid: (T,) bool, whether the face was found in the frame.
+        intensities: by AU number, (T,) float64 0-5; NaN where not known.
+        presence: by AU number, (T,) 0 or 1; NaN where not known.
+        probabilities: by AU number, (T,) 0-1; NaN where not known.
+    """
+
+    frames: np.ndarray
+    valid: np.ndarray
+    intensities: dict[int, np.ndarray]
+    presence: dict[int, np.ndarray]
+    probabilities: dict[int, np.ndarray]
+
+
+def table_of(sequence: FaceSequence) -> AUTable:
+    """The action units of a sequence."""
+
+    def by_unit(values: np.ndarray) -> dict[int, np.ndarray]:
+        return dict(zip(sequence.action_units, values.T.astype(np.float64), strict=True))
+
+    return AUTable(
+        frames=np.arange(1, len(sequence) + 1),
+        valid=sequence.valid,
+        intensities={} if sequence.au_intensities is None else by_unit(sequence.au_intensities),
+        presence=by_unit(sequence.au_decisions),
+        probabilities=by_unit(sequence.au_probabilities),
+    )
+
+
+def read_au_table(path: str | PathLike[str], face: int | None = None) -> AUTable:
+    """Reads a csv of OpenFace, or an action_units.csv of this package.
+
+    It has one row a frame (and face) with the columns `frame` (from 1) and `success`, `AU12_r` (intensity), `AU12_c`
+    (presence) and `AU12_p` (probability) for any AUs, and perhaps `face_id`; blanks around names are ignored, and so
+    are all other columns.
+
+    Args:
+        path: the csv file.
+        face: the `face_id` wanted; None for the one that is found in most frames, the lowest of equals.
+
+    Raises:
+        InputError: the file is missing, or not such a csv.
+        UsageError: there is no such face.
+    """
+    path = Path(path)
+    cells = _cells(path)
+    if missing := [name for name in ("frame", "success") if name not in cells]:
+        raise InputError(f"{path} has no column {missing[0]!r}; give a csv of OpenFace or an action_units.csv")
+    columns = {name: match for name in cells if (match := _AU_COLUMN.fullmatch(name))}
+    if not columns:
+        raise InputError(f"{path} has no columns of action units, such as AU12_r or AU12_c")
+    if cells.empty:
+        raise InputError(f"{path} has columns of action units but no row")
+    table = pd.DataFrame({name: _numbers(path, name, cells[name]) for name in cells})
+    frames = table["frame"]
+    wrong = ~((frames >= 1) & (frames <= _LAST_FRAME) & (frames == np.floor(frames)))
+    if wrong.any():
+        line = int(np.argmax(wrong)) + 2
+        raise InputError(f"line {line} of {path} has no frame number; frames are whole numbers from 1")
+    table = _rows_of_face(path, table, face).sort_values("frame", kind="stable")
+    twice = table["frame"].duplicated()
+    if twice.any():
+        raise InputError(f"{path} has several rows for frame {int(table['frame'][twice].iloc[0])} of one face")
+    kinds: dict[str, dict[int, np.ndarray]] = {"r": {}, "c": {}, "p": {}}
+    for name, match in columns.items():
+        kinds[match[2]][int(match[1])] = table[name].to_numpy()
+    return AUTable(
+        frames=table["frame"].to_numpy().astype(np.int64),
+        valid=table["success"].to_numpy() > 0,
+        intensities=kinds["r"],
+        presence=kinds["c"],
+        probabilities=kinds["p"],
+    )
+
+
+def _cells(path: Path) -> pd.DataFrame:
+    """The columns that are read, as text, their names without blanks."""
+
+    def wanted(name: str) -> bool:
+        return name.strip() in ("frame", "face_id", "success") or bool(_AU_COLUMN.fullmatch(name.strip()))
+
+    try:
+        cells = pd.read_csv(
+            path, usecols=wanted, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+        )
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check the name of the csv file") from error
+    except pd.errors.EmptyDataError as error:
+        raise InputError(f"{path} is empty; it may not have been copied to its end") from error
+    except (OSError, ValueError) as error:  # pandas' ParserError and UnicodeDecodeError are ValueErrors
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read as a csv file: {reason}") from error
+    cells.columns = cells.columns.str.strip()
+    if cells.columns.has_duplicates:
+        raise InputError(f"{path} has two columns {cells.columns[cells.columns.duplicated()][0]!r}")
+    return cells
+
+
+def _numbers(path: Path, name: str, cells: pd.Series) -> np.ndarray:
+    """(T,) float64; NaN for an empty cell and for what programs write for "not a number"."""
+    text = cells.fillna("").str.strip()
+    unknown = (text == "") | text.str.contains("nan", case=False)
+    numbers = pd.to_numeric(text.where(~unknown), errors="coerce").to_numpy(np.float64)
+    wrong = ~unknown.to_numpy() & ~np.isfinite(numbers)
+    if wrong.any():
+        line = int(np.argmax(wrong))
+        raise InputError(f"line {line + 2} of {path} has {text.iloc[line]!r} as {name}, which is not a number")
+    return numbers
+
+
+def _rows_of_face(path: Path, table: pd.DataFrame, face: int | None) -> pd.DataFrame:
+    if "face_id" not in table:
+        if face is not None:
+            raise UsageError(f"{path} has no column face_id, so there is no face {face} to choose; leave the face out")
+        return table
+    found = (table["success"] > 0).groupby(table["face_id"]).sum()  # frames by face, faces in order
+    if face is None and not found.empty:
+        face = found.idxmax()
+    if face not in found.index:
+        faces = ", ".join(f"{number:g}" for number in found.index) or "none"
+        raise UsageError(f"{path} has no face {face}; its faces are: {faces}")
+    return table[table["face_id"] == face]

@@ -1,0 +1,150 @@
+"""The command line: au-d3dface evaluate agreement | frame-rate."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+from ..command_line import SAMPLE, ProgressBar, input_path
+from ..errors import UsageError
+
+# Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
+
+
+def add_evaluate(commands) -> None:
+    """Adds `evaluate` and its own commands to the sub-commands of a parser."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a checkpoint on video",
+        description="Measures a checkpoint on video; prints tables, and writes them with --output.",
+    )
+    kinds = evaluate.add_subparsers(title="what to measure", required=True, metavar="WHAT")
+    _add_agreement(kinds)
+    _add_frame_rate(kinds)
+
+
+def _add_agreement(kinds) -> None:
+    command = kinds.add_parser(
+        "agreement",
+        help="agreement of the action units with those of OpenFace on the same video",
+        description="For each action unit and clip: Pearson's r with the reference's intensity (where its standard "
+        "deviation is at least 0.15), and the area under the ROC curve against its presence (where that is between "
+        "5 and 95 % of the frames); means over clips, then over AUs.",
+    )
+    command.add_argument(
+        "pairs",
+        nargs="*",
+        metavar="VIDEO REFERENCE",
+        help="a video, or an action_units.csv of this program; then a csv of OpenFace; any number of pairs",
+    )
+    command.add_argument("--clips", metavar="DIR", help="folder of videos, paired by name with --references")
+    command.add_argument("--references", metavar="DIR", help="folder of OpenFace's csv files")
+    command.add_argument("--face", type=int, metavar="ID", help="face_id in ours (default: the most prominent)")
+    command.add_argument(
+        "--reference-face", type=int, metavar="ID", help="face_id in the references (default: the one in most frames)"
+    )
+    _add_common(command)
+    command.set_defaults(run=_agreement)
+
+
+def _add_frame_rate(kinds) -> None:
+    command = kinds.add_parser(
+        "frame-rate",
+        help="how much the result depends on the frame rate of the video",
+        description="Reconstructs a video from all of its frames and again from fewer, and compares events and "
+        "decisions of the action units.",
+    )
+    command.add_argument("video", help=f"a video file, a folder of frames, or '{SAMPLE}' for the clip in the package")
+    command.add_argument(
+        "--rates",
+        metavar="LIST",
+        help="frames a second, separated by commas (default: 10,15,25,30 if the video has more)",
+    )
+    _add_common(command)
+    command.set_defaults(run=_frame_rate)
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-o", "--output", metavar="DIR", help="folder for a table (md) and its numbers (json)")
+    command.add_argument("--model", metavar="NAME", help="a folder or Hub id (default: the bundled checkpoint)")
+    command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
+    command.add_argument(
+        "--face-landmarker", metavar="FILE", help="a face_landmarker.task file, for a MediaPipe without bundled models"
+    )
+    command.add_argument("--quiet", action="store_true", help="no progress bar and no list of what was written")
+
+
+def _agreement(options: argparse.Namespace) -> int:
+    if len(options.pairs) % 2:
+        raise UsageError("give pairs of a video and a reference: there is an odd number of files")
+    if (options.clips is None) != (options.references is None):
+        raise UsageError("--clips and --references go together: give both folders")
+    _check_output(options)
+    with ProgressBar(options.quiet) as progress:
+        progress.say("loading")
+        warnings.filterwarnings("ignore")  # of dependencies; ours are sentences
+        from .clips import evaluate_agreement, pair_by_name
+
+        files = [input_path(file) for file in options.pairs]
+        pairs = list(zip(files[::2], files[1::2], strict=True))
+        notes: list[str] = []
+        if options.clips is not None:
+            found, notes = pair_by_name(Path(options.clips), Path(options.references))
+            pairs += found
+        if not pairs:
+            raise UsageError("there is nothing to compare: give a video and a reference, or --clips and --references")
+        agreement, more = evaluate_agreement(
+            pairs, lambda: _pipeline(options), options.face, options.reference_face, progress
+        )
+    return _finish(options, "agreement", agreement, [*notes, *more])
+
+
+def _frame_rate(options: argparse.Namespace) -> int:
+    rates = None if options.rates is None else _numbers(options.rates)
+    _check_output(options)
+    with ProgressBar(options.quiet) as progress:
+        progress.say("loading")
+        warnings.filterwarnings("ignore")
+        from .frame_rate import checked_rates, evaluate_frame_rates
+
+        video = input_path(options.video)
+        chosen = checked_rates(video, rates)
+        report = evaluate_frame_rates(_pipeline(options), video, chosen, progress)
+    return _finish(options, "frame_rate", report, report.warnings)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--rates must be numbers separated by commas, such as 10,15,25, not {text!r}") from None
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    if options.output is not None:
+        from ..export import check_output_directory
+
+        check_output_directory(options.output)
+
+
+def _pipeline(options: argparse.Namespace):
+    from ..pipeline_au_d3dface import AUD3DFacePipeline
+
+    return AUD3DFacePipeline.from_pretrained(
+        options.model, device=options.device, face_landmarker=options.face_landmarker
+    )
+
+
+def _finish(options: argparse.Namespace, name: str, result, notes: list[str]) -> int:
+    """Prints and writes a result that has `text()` and `numbers()`."""
+    from .reports import write_report
+
+    print(result.text())
+    for note in notes:
+        print(f"au-d3dface: warning: {note}", file=sys.stderr)
+    if options.output is not None:
+        model = {"checkpoint": options.model or "bundled"}
+        for path in write_report(Path(options.output), name, result.text(), model | result.numbers()):
+            if not options.quiet:
+                print(f"  {path}")
+    return 0
