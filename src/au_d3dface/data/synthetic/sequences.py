@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ... import facs
+from ...coarse.landmark_basis import rigid_directions
 from ...geometry import axis_angle_to_matrix
 from ...tracking import NUM_FACE_LANDMARKS, TrackedFace
 from .responses import ResponseSource, smooth_fields
@@ -23,6 +24,7 @@ from .tracker_response import TrackerResponse, pose_features
 from .trajectories import OTHER_SHAPES, Performance, sample_performance, smooth_noise
 
 IRIS_DIAMETER = 0.0117
+MOST = 3.0
 _EYE_CORNERS = ((33, 133), (362, 263))  # subject's right eye, left eye
 _IRISES = (slice(468, 473), slice(473, 478))
 
@@ -51,7 +53,7 @@ class SequenceSettings:
     seconds: float = 10.0
     frame_rate: float = 10.0
     pixels_per_metre: tuple[float, float] = (500.0, 2500.0)
-    gain: tuple[float, float] = (0.7, 2.6)
+    gain: tuple[float, float] = (0.6, 2.0)
     exponent: tuple[float, float] = (0.8, 1.3)
     cross_talk: float = 0.04
     variation: float = 1.0
@@ -109,11 +111,15 @@ class SequenceSampler:
         seed: int = 0,
     ) -> None:
         self.people, self.settings, self.seed = people, settings or SequenceSettings(), seed
-        self.response = {item.name: value.numpy() for item in fields(response) if isinstance(value := getattr(response, item.name), torch.Tensor)}
+        tensors = {item.name: getattr(response, item.name) for item in fields(response)}
+        self.response = {name: value.numpy() for name, value in tensors.items() if isinstance(value, torch.Tensor)}
         self.mean = self.response["tracked_mean"]
         self.coarse_fields = smooth_fields(self.mean, 20, length_scale=0.035)
         self.fine_fields = smooth_fields(self.mean, 40, length_scale=0.015)
         self.names = response.expression_names
+        if people is not None:
+            whole = self.response["tracked_linear"] + self.response["tracked_quadratic"]
+            self.people_displacement = moderated(people.displacement, whole, self.mean)
         rows = [facs.ALL.index(au) for au in self.response["pairs"].flatten().tolist()]
         self.pairs = np.array(rows, np.int64).reshape(-1, 2)
 
@@ -163,7 +169,7 @@ class SequenceSampler:
         rendered = np.ones(count)  # the share of renders in the answer to each AU
         if self.people is not None:
             rendered = np.where(self.people.known, rng.beta(0.6, 0.6, count), 1.0)
-            linear = _mix(rendered, linear, self.people.displacement)
+            linear = _mix(rendered, linear, self.people_displacement)
             quadratic = rendered[:, None, None, None] * quadratic
         # A strong muscle moves the face more and is seen to: the true gain is shared by truth and tracker.
         gain = np.exp(rng.uniform(*np.log(s.gain), count))[:, None] * true_gain
@@ -237,6 +243,28 @@ class SequenceSampler:
         landmarks = landmarks.astype(np.float32)
         landmarks[~valid] = np.nan
         return TrackedFace(face_id=0, landmarks=landmarks, valid=valid)
+
+
+def moderated(displacement: np.ndarray, reference: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """A source's answers without what is head motion or size, none more than MOST times as large as the reference.
+
+    A regression over people who show an AU seldom extrapolates: it makes an answer of what else these people had.
+
+    Args:
+        displacement, reference: (19, 2, 478, 3) metres, left and right halves.
+        mean: (478, 3) metres, the face that moves.
+    """
+    rigid = rigid_directions(torch.from_numpy(mean).float()).flatten(1).double().numpy()  # (7, 3 · 478)
+
+    def own(values: np.ndarray) -> np.ndarray:
+        flat = values.reshape(*values.shape[:2], -1).astype(np.float64)
+        motion = flat.sum(1) @ np.linalg.pinv(rigid) @ rigid  # of both halves together
+        return (flat - motion[:, None] / 2).reshape(values.shape)
+
+    kept, wanted = own(displacement), own(reference)
+    size, most = (np.sqrt((v.sum(1) ** 2).sum((1, 2))) for v in (kept, wanted))
+    factor = np.minimum(1, MOST * most / np.maximum(size, 1e-12))
+    return (kept * factor[:, None, None, None]).astype(np.float32)
 
 
 def other_weights(act: Performance, names: Sequence[str]) -> np.ndarray:
