@@ -1,14 +1,14 @@
 """A dense face fitted to the sparse one that the network refines: the 9,409 vertices of ICT-FaceKit from 468 points.
 
-The points are where the dense model has its 468 landmarks. Once a person, from the neutral face: a similarity between the
-two models' frames, identity, and the expression at rest (the dense model's own neutral has parted lips). Then, frame by
-frame, expression weights w in 0-1 that minimise
+The points are where the dense model has its 468 landmarks. Once a person, from the neutral face: a similarity between
+the two models' frames, identity, and the expression at rest (the dense model's own neutral has parted lips). Then,
+frame by frame, expression weights w in 0-1 that minimise
 
     Σ_l |y_l - n_l - Σ_k (w_k - r_k) b_kl|² + RIDGE · |w - r|²,
 
-y the points, n the neutral ones, b the shapes at the landmarks and r the weights at rest. It is strictly convex, so that w
-and the mesh follow the points continuously; nothing is smoothed over time, and a blink keeps its length. What the shapes
-cannot say is carried over the surface (`surface_detail.py`).
+y the points, n the neutral ones, b the shapes at the landmarks and r the weights at rest. It is strictly convex, so
+that w and the mesh follow the points continuously; nothing is smoothed over time, and a blink keeps its length. What
+the shapes cannot say is carried over the surface (`surface_detail.py`).
 """
 
 from dataclasses import dataclass
@@ -83,7 +83,9 @@ class DenseFitting:
         rotation, scale, translation = torch.eye(3), torch.ones(()), torch.zeros(3)
         coefficients = torch.zeros(identities + expressions)
         directions = torch.cat([basis.shape, basis.expression])
-        lower = torch.cat([torch.full((identities,), -torch.inf), torch.zeros(expressions), torch.full((7,), -torch.inf)])
+        lower = torch.cat(
+            [torch.full((identities,), -torch.inf), torch.zeros(expressions), torch.full((7,), -torch.inf)]
+        )
         upper = torch.cat([torch.full((identities,), torch.inf), self.highest, torch.full((7,), torch.inf)])
         ridge = torch.tensor([SHAPE_RIDGE] * identities + [REST_RIDGE] * expressions + [1e-9] * 7)
         for _ in range(iterations):
@@ -100,9 +102,7 @@ class DenseFitting:
         explained = basis.template + torch.tensordot(coefficients, directions, dims=1)
         own = (points - translation) @ rotation / scale
         dense = self.face_model(shape, rest) + self.detail((own - explained)[None])[0]
-        return DenseNeutral(
-            shape, rest, points, dense @ rotation.T * scale + translation, rotation, scale, translation
-        )
+        return DenseNeutral(shape, rest, points, dense @ rotation.T * scale + translation, rotation, scale, translation)
 
     @torch.no_grad()
     def __call__(self, vertices: Tensor, neutral: DenseNeutral) -> tuple[Tensor, Tensor]:
@@ -150,10 +150,10 @@ class _BoxLeastSquares:
 
     def __init__(self, directions: Tensor, ridge: Tensor) -> None:
         self.directions = directions
-        self.gram = (directions.double() @ directions.double().T + ridge.double().diag())
+        self.gram = directions.double() @ directions.double().T + ridge.double().diag()
 
     def __call__(self, targets: Tensor, lower: Tensor, upper: Tensor, sweeps: int = SWEEPS) -> Tensor:
-        """(T, D) targets and bounds (K,) to coefficients (T, K), by coordinate descent from the clipped free solution."""
+        """(T, D) targets and bounds (K,) to coefficients (T, K), by coordinate descent from the clipped free ones."""
         right = self.directions.double() @ targets.double().T  # (K, T): a coordinate's row lies together
         low, high = lower.double()[:, None], upper.double()[:, None]
         solution = torch.linalg.solve(self.gram, right).clamp(low, high)

@@ -1,7 +1,7 @@
 """Carries displacements known at landmarks over the surface of a dense mesh.
 
-Unlike `DetailInterpolator`, whose landmarks are alike where they are near in space, this one goes along the surface: the
-upper lip does not pull at the lower one, nor a lid at the other.
+Unlike `DetailInterpolator`, whose landmarks are alike where they are near in space, this one goes along the surface:
+the upper lip does not pull at the lower one, nor a lid at the other.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..face_models import FaceModel
 RANGE = 0.04
 """Metres along the surface beyond which displacements are hardly alike any more."""
 
-NOISE = 0.15
+NOISE = 0.3
 """Standard deviation of a landmark's displacement that is noise, relative to that of the part that is carried."""
 
 _LEAST_AREA = 1e-9
@@ -25,10 +25,10 @@ _LEAST_AREA = 1e-9
 class SurfaceInterpolator:
     """Regression from L landmarks on a mesh to its V vertices, with a prior that is smooth along the surface.
 
-    The prior is the Gaussian field with precision  Q = (κ² M + S) M⁻¹ (κ² M + S),  κ = √8 / RANGE, S the stiffness and M
-    the areas of the mesh's linear finite elements (Lindgren, Rue and Lindström 2011: the Matérn field on a surface), of
-    unit variance. Landmarks E (L, V) are seen with NOISE:  matrix = (Q + Eᵀ E / NOISE²)⁻¹ Eᵀ / NOISE².  A vertex far from
-    every landmark (neck, ears, crown) stays where the face model puts it.
+    The prior is the Gaussian field with precision  Q ∝ (κ² M + S) M⁻¹ (κ² M + S),  κ = √8 / RANGE, S the stiffness and
+    M the areas of the mesh's linear finite elements (the Matérn field on a surface: Lindgren, Rue and Lindström 2011),
+    of unit variance. Landmarks E (L, V) are seen with NOISE:  matrix = (Q + Eᵀ E / NOISE²)⁻¹ Eᵀ / NOISE².  A vertex far
+    from every landmark (neck, ears, crown) stays where the face model puts it.
     """
 
     def __init__(self, face_model: FaceModel) -> None:
@@ -48,7 +48,8 @@ class SurfaceInterpolator:
         self.matrix = torch.from_numpy(matrix).float()  # (V, L)
 
     def __call__(self, displacement: Tensor) -> Tensor:
-        """(T, L, 3) metres to (T, V, 3), of which the frames are the middle axis in memory: one product for all frames."""
+        """(T, L, 3) metres to (T, V, 3)."""
+        # One product of matrices for all frames; one a frame would read the whole matrix for three columns.
         return (self.matrix @ displacement.transpose(0, 1).flatten(1)).unflatten(1, (-1, 3)).transpose(0, 1)
 
 
