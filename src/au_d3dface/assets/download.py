@@ -17,7 +17,6 @@ from ..export.files import output_errors
 from . import Asset, AssetFile
 
 INCOMPLETE = ".incomplete"
-CHUNK = 2**16
 TIMEOUT = 20.0
 """Seconds without an answer, or without another byte, after which a connection counts as lost."""
 
@@ -112,21 +111,22 @@ def _continue(client: httpx.Client, url: str, file: AssetFile, partial: Path, re
     # compresses, in a quarter of the bytes.
     headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
     with client.stream("GET", url, headers=headers) as response:
+        if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            partial.unlink()  # the server's file is shorter than what is here: begin anew, and see what it is
+            raise httpx.RemoteProtocolError("the server has less of the file than was fetched earlier")
         response.raise_for_status()
         continued = response.status_code == httpx.codes.PARTIAL_CONTENT
         if continued and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             raise httpx.RemoteProtocolError("the server answered with another part than was asked for")
         have = have if continued else 0  # a server that knows no ranges sends everything again
         with open(partial, "ab" if continued else "wb") as stream:
-            for data in response.iter_bytes(CHUNK):
+            for data in response.iter_bytes():  # as they arrive: of a broken transfer nothing is lost
                 data = data[: file.size + 1 - have]
                 stream.write(data)
                 have += len(data)
                 report(min(have, file.size))
                 if have > file.size:
                     return
-    if have < file.size:
-        raise httpx.RemoteProtocolError("the connection ended early")
 
 
 def _may_pass(error: Exception) -> bool:

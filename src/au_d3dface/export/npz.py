@@ -38,8 +38,8 @@ def write_npz(directory: str | PathLike[str], sequence: FaceSequence, part_bytes
 
     Each file holds the attributes of `FaceSequence` and `au_motion` under their names and `frame` (T,), the csv's frame
     numbers, from 1; `uv`, `au_intensities` and `expression_weights` (with `expression_names`) only where the sequence
-    has them. Every part repeats what does not change with time. Arrays are float32, `timestamps` float64, `faces`, `frame`
-    and `action_units` int64; nothing is pickled.
+    has them. Every part repeats what does not change with time. Arrays are float32, `timestamps` float64, `faces`,
+    `frame` and `action_units` int64; nothing is pickled.
 
     Raises:
         OutputError: a file cannot be written.
