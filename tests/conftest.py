@@ -1,9 +1,11 @@
 """Fixtures shared by all tests."""
 
 import itertools
+import json
 import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from importlib.resources import files
 from pathlib import Path
 
 import av
@@ -21,6 +23,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+
+NUM_VERTICES, NUM_FACE = 26719, 9409  # of ICT-FaceKit
+KIT_STEMS = (
+    *("browInnerUp", "browOuterUp", "browDown", "eyeWide", "cheekSquint", "cheekRaiser", "eyeSquint", "eyeBlink"),
+    *("noseSneer", "mouthUpperUp", "mouthSmile", "mouthDimple", "mouthFrown", "mouthStretch", "mouthPress"),
+    "mouthLowerDown",
+)
+KIT_WHOLE = (
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthPucker",
+    "jawOpen",
+    "mouthClose",
+)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -92,3 +110,52 @@ def _make_video(
             container.mux(sound.encode(None))
         container.mux(stream.encode(None))
     return path
+
+
+@pytest.fixture(scope="session")
+def kit_arrays() -> dict[str, np.ndarray]:
+    """The arrays of a small ICT-FaceKit made here; see `_kit_arrays`."""
+    return _kit_arrays()
+
+
+@pytest.fixture(scope="session")
+def kit_path(kit_arrays: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those arrays as one npz."""
+    path = tmp_path_factory.mktemp("kit") / "kit.npz"
+    np.savez(path, **kit_arrays)
+    return path
+
+
+def _kit_arrays() -> dict[str, np.ndarray]:
+    """A small kit with ICT-FaceKit's layout: an ellipsoid for a face, two identities that really move it.
+
+    Halves of a stem move their side outwards, whole shapes move everything down.
+    """
+    rng = np.random.default_rng(0)
+    neutral = np.zeros((NUM_VERTICES, 3), np.float32)
+    around, up = rng.uniform(-1.5, 1.5, NUM_FACE), rng.uniform(-1, 1, NUM_FACE)
+    neutral[:NUM_FACE] = np.stack(
+        [9 * np.sin(around) * np.cos(up), 12 * np.sin(up), 10 * np.cos(around) * np.cos(up)], 1
+    )
+    neutral[0], neutral[1] = (9.5, 2.0, -1.0), (-9.5, 2.0, -1.0)  # the ears
+    names = [f"{stem}_{side}" for stem in KIT_STEMS for side in "LR"] + list(KIT_WHOLE)
+    expression = np.zeros((len(names), NUM_VERTICES, 3), np.float32)
+    for row, name in enumerate(names):
+        if name.endswith("_L"):
+            expression[row, :NUM_FACE, 0] = np.clip(neutral[:NUM_FACE, 0], 0, None) / 9
+        elif name.endswith("_R"):
+            expression[row, :NUM_FACE, 0] = np.clip(neutral[:NUM_FACE, 0], None, 0) / 9
+        else:
+            expression[row, :NUM_FACE, 1] = -1
+    identity = np.zeros((2, NUM_VERTICES, 3), np.float32)
+    identity[0, :, 0], identity[1, :, 1] = 0.3, 0.2
+    asset = json.loads(files("au_d3dface.face_models").joinpath("ict_landmarks_468.json").read_text())
+    triangles = np.concatenate([np.array(asset["vertices"]), np.full((468, 1), -1)], 1)
+    quads = np.array([[2, 3, 4, 5], [NUM_FACE, NUM_FACE + 1, NUM_FACE + 2, NUM_FACE + 3]])
+    return {
+        "neutral": neutral,
+        "identity_delta": identity,
+        "expression_delta": expression,
+        "expression_names": np.array(names),
+        "faces_quads": np.concatenate([quads, np.unique(triangles, axis=0)]).astype(np.int32),
+    }

@@ -127,6 +127,9 @@ def folder(path: Path) -> Path:
         (lambda at: ["sample", "--device", "abacus"], 2, "abacus"),
         (lambda at: ["sample", "--face-model", "clay"], 2, "clay"),
         (lambda at: ["sample", "--coarse", "guess"], 2, "guess"),
+        (lambda at: ["sample", "--ict-facekit", at], 2, "'ict'"),
+        (lambda at: ["sample", "--face-model", "ict", "--ict-facekit", at / "nowhere"], 6, "nowhere"),
+        (lambda at: ["sample", "--face-model", "ict", "--ict-facekit", folder(at / "kit")], 6, "kit holds no"),
         (lambda at: ["sample", "--model", at / "nowhere"], 6, "nowhere"),
         (lambda at: ["sample", "--model", folder(at / "bare")], 6, "config.json"),
         (lambda at: ["sample", "--neutral", at / "missing.png"], 4, "missing.png"),
@@ -143,6 +146,15 @@ def test_bad_input_is_one_sentence(make, status, words, tmp_path, capsys):
     assert lines[0].startswith("au-d3dface: error: ")
     assert words in lines[0]
     assert not output.exists()
+
+
+def test_ict_that_nobody_fetched_names_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("AU_D3DFACE_ICT_FACEKIT", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert main(["reconstruct", "sample", "--face-model", "ict", "-o", str(tmp_path / "out")]) == 6
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert "au-d3dface assets ict-facekit" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_audio_only(tmp_path, capsys):

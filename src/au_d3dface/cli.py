@@ -1,4 +1,4 @@
-"""The command line: au-d3dface reconstruct; au-d3dface evaluate is in evaluation.commands.
+"""The command line: au-d3dface reconstruct | assets; au-d3dface evaluate is in evaluation.commands.
 
 Exit statuses: 0 success, 1 an unexpected error, 2 a usage error, 3 no face found, 4 the input cannot be read, 5 the
 output cannot be written, 6 a checkpoint or face model is missing or damaged, 7 something outside the package is
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_reconstruct(commands)
     add_evaluate(commands)
+    _add_assets(commands)
     return parser
 
 
@@ -78,7 +79,15 @@ def _add_reconstruct(commands) -> None:
     command.add_argument(
         "--coarse", default="landmarks", metavar="NAME", help="coarse reconstructor (default: landmarks)"
     )
-    command.add_argument("--face-model", metavar="NAME", help="3D face model (default: the checkpoint's own)")
+    command.add_argument(
+        "--face-model", metavar="NAME", help="3D face model: facemesh or ict (default: the checkpoint's own)"
+    )
+    command.add_argument(
+        "--ict-facekit",
+        metavar="PATH",
+        help="folder or npz of ICT-FaceKit, for --face-model ict (default: what AU_D3DFACE_ICT_FACEKIT names, else "
+        "what 'au-d3dface assets ict-facekit' fetched)",
+    )
     command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
     command.add_argument("--neutral", metavar="IMAGE", help="a picture of the person at rest (default: from the clip)")
     command.add_argument("--au-labels", metavar="FILE", help="csv of known AU labels, which replace predictions")
@@ -110,6 +119,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
             face_model=options.face_model,
             device=options.device,
             face_landmarker=options.face_landmarker,
+            ict_facekit=options.ict_facekit,
         )
         settings = {name: value for name, value in vars(options).items() if name not in ("run", "quiet")}
         config = pipeline.model.config
@@ -143,6 +153,43 @@ def _reconstruct(options: argparse.Namespace) -> int:
         _tell(result, written)
     for warning in result.warnings:
         print(f"au-d3dface: warning: {warning}", file=sys.stderr)
+    return 0
+
+
+def _add_assets(commands) -> None:
+    command = commands.add_parser(
+        "assets",
+        help="fetch public files that the package does not carry",
+        description="Fetches files from their public repository, checks each against its SHA-256 and continues where "
+        "an earlier run stopped. ict-facekit: the face model ICT-FaceKit, about 400 MB, MIT licence.",
+    )
+    command.add_argument("asset", choices=("ict-facekit",))
+    command.add_argument("-o", "--output", metavar="DIR", help="folder for the files (default: the Hugging Face cache)")
+    command.add_argument(
+        "--base-url",
+        metavar="URL",
+        default=os.environ.get("AU_D3DFACE_ASSETS_URL"),
+        help="address of a mirror that has the same files (default: what AU_D3DFACE_ASSETS_URL names, else GitHub)",
+    )
+    command.add_argument("--quiet", action="store_true", help="no progress bar and no report")
+    command.set_defaults(run=_assets)
+
+
+def _assets(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .assets import ict_facekit
+    from .assets.download import fetch
+
+    asset = ict_facekit()
+    folder = Path(options.output).expanduser() if options.output else asset.cache_folder
+    # disable=None is tqdm's word for: only where standard error is a terminal.
+    hidden = True if options.quiet else None
+    with tqdm(desc=asset.name, total=asset.size, unit="B", unit_scale=True, disable=hidden, leave=False) as bar:
+        fetched = fetch(asset, folder, options.base_url, lambda done, total: bar.update(done - bar.n))
+    if not options.quiet:
+        print(f"{asset.name}: {len(asset.files)} files in {folder}, {len(fetched)} of them fetched now")
+        print(f"licence: {asset.licence} ({folder / 'LICENSE'})")
     return 0
 
 

@@ -80,6 +80,9 @@ class FaceSequence:
         confidence: (T,) float32 in [0, 1] from the fitting residual; 0 where not valid.
         interpolated: (T,) bool, whether the row lies between two samples of the model's own rate and is linear between
             them; all False where not given.
+        expression_weights: (T, E) float32 in 0-1, weights of the face model's named expression shapes, NaN where not
+            valid; None where the face model has no named shapes.
+        expression_names: the E names, in the order of the columns.
         height, width: of the video, pixels, after its rotation metadata.
         source: path of the video, from which `render` draws; None where there is none.
         provenance: checkpoint, coarse reconstructor, versions and settings; anything that JSON can hold.
@@ -108,6 +111,8 @@ class FaceSequence:
     au_intensities: np.ndarray | None = None
     thresholds: np.ndarray = None  # type: ignore[assignment]  # both are filled in by __post_init__
     interpolated: np.ndarray = None  # type: ignore[assignment]
+    expression_weights: np.ndarray | None = None
+    expression_names: tuple[str, ...] = ()
     source: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -136,10 +141,11 @@ class FaceSequence:
             "translation": (np.float32, (frames, 2)),
             "confidence": (np.float32, (frames,)),
             "interpolated": (np.bool_, (frames,)),
+            "expression_weights": (np.float32, (frames, len(self.expression_names))),
         }
         for name, (dtype, shape) in shapes.items():
             value = getattr(self, name)
-            if value is None and name in ("uv", "au_intensities"):
+            if value is None and name in ("uv", "au_intensities", "expression_weights"):
                 continue
             array: np.ndarray = np.asarray(value, dtype)
             if len(array.shape) != len(shape) or any(
@@ -158,7 +164,7 @@ class FaceSequence:
             raise ValueError("timestamps of a FaceSequence must be finite and never fall")
         if len(self.faces) and not 0 <= self.faces.min() <= self.faces.max() < len(self.neutral_vertices):
             raise ValueError("faces of a FaceSequence must be rows of its vertices")
-        for name in ("vertices", "coarse_vertices", "au_probabilities", "au_intensities"):
+        for name in ("vertices", "coarse_vertices", "au_probabilities", "au_intensities", "expression_weights"):
             array = getattr(self, name)
             if array is None:
                 continue

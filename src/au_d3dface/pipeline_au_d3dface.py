@@ -1,6 +1,6 @@
 """The one way through the house: a video in, `FaceSequence`s out. Python, command line and demo all come through here.
 
-    video ──frames──▶ tracking ──landmarks──▶ coarse ──meshes──▶ network ──meshes, AUs──▶ FaceSequence
+    video ──frames──▶ tracking ──landmarks──▶ coarse ──meshes──▶ network ──meshes, AUs──▶ FaceSequence (──▶ dense face)
 
 Frames are streamed; what is kept of a frame is its landmarks.
 """
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from . import __version__
 from .checkpoints import BUNDLED, load_checkpoint
-from .coarse import CoarseReconstructor, CoarseSequence, load_coarse
+from .coarse import CoarseReconstructor, CoarseSequence, DenseFitting, load_coarse
+from .dense_face import DenseFace
 from .errors import CheckpointError, InputError, NoFaceError, UsageError
 from .face_models import load_face_model
 from .face_sequence import FaceSequence
@@ -43,7 +44,7 @@ class Reconstruction:
         timestamps: (T,) seconds of every frame of the input.
         num_people: how many were found, asked for or not.
         warnings: sentences for people.
-        seconds: wall time of each stage: decoding, tracking, fitting, network.
+        seconds: wall time of each stage: decoding, tracking, fitting, network, and dense where there is a dense face.
     """
 
     sequences: list[FaceSequence]
@@ -68,6 +69,7 @@ class AUD3DFacePipeline:
         tracker: makes a landmark tracker; each video gets a new one.
         checkpoint: what the model is called in the provenance.
         reader: opens a video.
+        dense: fits a denser face to what the network refines; None to keep the network's own.
 
     Raises:
         CheckpointError: model and coarse reconstructor disagree about the mesh.
@@ -80,6 +82,7 @@ class AUD3DFacePipeline:
         tracker: Callable[[], LandmarkTracker] = load_tracker,
         checkpoint: str = "unnamed",
         reader: Callable[[str | PathLike[str]], VideoReader] = VideoReader,
+        dense: DenseFace | None = None,
     ):
         config, face_model = model.config, coarse.face_model
         if (config.face_model, config.num_vertices) != (face_model.name, face_model.num_vertices):
@@ -92,6 +95,7 @@ class AUD3DFacePipeline:
         self.tracker = tracker
         self.checkpoint = checkpoint
         self.reader = reader
+        self.dense = dense
         self.video_processor = AUD3DFaceVideoProcessor() if config.use_video else None
 
     @classmethod
@@ -103,27 +107,39 @@ class AUD3DFacePipeline:
         face_model: str | None = None,
         device: str | torch.device | None = None,
         face_landmarker: str | PathLike[str] | None = None,
+        ict_facekit: str | PathLike[str] | None = None,
     ) -> "AUD3DFacePipeline":
         """Loads everything once.
 
         Args:
             model: None for the bundled checkpoint, a folder, or a Hub id.
             coarse: name of the coarse reconstructor.
-            face_model: name of the face model; None for the checkpoint's own.
+            face_model: name of the face model; None for the checkpoint's own. With "ict", a checkpoint on facemesh
+                gives the 9,409 vertices of ICT-FaceKit, fitted to those that it refines.
             device: "cpu", "cuda", ..., or None for CUDA where there is one.
             face_landmarker: a `face_landmarker.task` file, for versions of MediaPipe that carry no models.
+            ict_facekit: ICT-FaceKit's folder or npz, for "ict"; None for where `face_models.find_ict_facekit` finds it.
 
         Raises:
-            UsageError: an unknown name or device.
+            UsageError: an unknown name or device, or a path of ICT-FaceKit for another face model.
             CheckpointError: the checkpoint is missing, of another type, damaged, or for another face model.
         """
         network = load_checkpoint(model, device)
-        shape = load_face_model(face_model or network.config.face_model).to(network.device)
+        own = network.config.face_model
+        wanted = face_model or own
+        if ict_facekit is not None and wanted != "ict":
+            raise UsageError(f"a path of ICT-FaceKit goes with the face model 'ict', not {wanted!r}")
+        shape = load_face_model(wanted, None if ict_facekit is None else Path(ict_facekit))
+        dense = None
+        if (wanted, own) == ("ict", "facemesh"):
+            sparse = load_face_model(own)
+            dense, shape = DenseFace(DenseFitting(shape, sparse)), sparse
         return cls(
             network,
-            load_coarse(coarse, shape),
+            load_coarse(coarse, shape.to(network.device)),
             lambda: load_tracker(task_file=None if face_landmarker is None else str(face_landmarker)),
             checkpoint=f"bundled {__version__}" if model is None or Path(model) == BUNDLED else str(model),
+            dense=dense,
         )
 
     def __call__(self, video: str | PathLike[str], **options: Any) -> list[FaceSequence]:
@@ -186,6 +202,9 @@ class AUD3DFacePipeline:
                 if self.video_processor is not None:
                     crops = self._crops(video, face, self._sample_frames(tracked, coarse))
                 sequences.append(self._decode(tracked, face, coarse, labels, crops, str(video), generation))
+            if self.dense is not None:
+                with clock("dense"):
+                    sequences[-1] = self.dense(sequences[-1])
             report("network", position + 1, len(people))
         return Reconstruction(sequences, tracked.timestamps, len(tracked.faces), tracked.warnings, {**clock.seconds})
 
@@ -315,7 +334,7 @@ class _Clock:
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - start
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 def _timed(frames: Iterable[Frame], clock: _Clock) -> Iterator[Frame]:

@@ -69,7 +69,8 @@ class AUD3DFaceStream:
         generation: settings of the decoding that differ from the checkpoint's.
 
     Raises:
-        UsageError: the checkpoint reads video crops, or the coarse reconstructor is none that works picture by picture.
+        UsageError: the checkpoint reads video crops, the coarse reconstructor is none that works picture by picture, or
+            the pipeline has a dense face.
     """
 
     def __init__(self, pipeline: AUD3DFacePipeline, **generation) -> None:
@@ -77,6 +78,8 @@ class AUD3DFaceStream:
             raise UsageError("live use works with checkpoints of the mesh branch; this one reads video too")
         if not isinstance(pipeline.coarse, LandmarkFitting):
             raise UsageError(f"live use needs the coarse reconstructor 'landmarks', not {pipeline.coarse.name!r}")
+        if pipeline.dense is not None:
+            raise UsageError("live use gives the network's own mesh; leave out the face model 'ict'")
         self.model, self.coarse = pipeline.model, pipeline.coarse
         self._generation = generation
         self._tracker, self._identities = pipeline.tracker(), FaceIdentities()

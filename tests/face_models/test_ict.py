@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 from au_d3dface import facs
 from au_d3dface.errors import CheckpointError
@@ -17,9 +18,9 @@ def kit(kit_path: Path) -> ICTFaceKit:
     return ICTFaceKit(kit_path)
 
 
-def test_metres_around_the_point_between_the_ears(kit: ICTFaceKit, arrays: dict[str, np.ndarray]) -> None:
+def test_metres_around_the_point_between_the_ears(kit: ICTFaceKit, kit_arrays: dict[str, np.ndarray]) -> None:
     assert kit.template.shape == (9409, 3)
-    expected = (arrays["neutral"][:9409] - np.array([0, 2.0, -1.0])) / 100
+    expected = (kit_arrays["neutral"][:9409] - np.array([0, 2.0, -1.0])) / 100
     np.testing.assert_allclose(kit.template.numpy(), expected, atol=1e-6)
 
 
@@ -32,9 +33,9 @@ def test_quads_become_two_triangles_and_other_parts_stay_out_of_the_face(kit: IC
     assert len(head.faces) == len(kit.faces) + 2
 
 
-def test_forward_is_the_kits_formula(kit: ICTFaceKit, arrays: dict[str, np.ndarray]) -> None:
+def test_forward_is_the_kits_formula(kit: ICTFaceKit, kit_arrays: dict[str, np.ndarray]) -> None:
     shape, expression = torch.tensor([0.5, -1.0]), torch.rand(len(kit.expression_names))
-    moved = arrays["expression_delta"][:, :9409] * expression.numpy()[:, None, None]
+    moved = kit_arrays["expression_delta"][:, :9409] * expression.numpy()[:, None, None]
     expected = kit.template.numpy() + moved.sum(0) / 100 + np.array([0.15, -0.2, 0.0]) / 100
     np.testing.assert_allclose(kit(shape, expression).numpy(), expected, atol=1e-6)
 
@@ -77,23 +78,24 @@ def write_kit(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     return path
 
 
-def test_files_that_are_not_the_kit(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_files_that_are_not_the_kit(kit_arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
     text = tmp_path / "text.npz"
     text.write_text("not a zip")
     single = tmp_path / "single.npz"
     with open(single, "wb") as file:
         np.save(file, np.zeros(3))
-    small = {**arrays, "identity_delta": arrays["identity_delta"][:1, :10]}
+    small = {**kit_arrays, "identity_delta": kit_arrays["identity_delta"][:1, :10]}
     cases = {
         tmp_path / "missing.npz": "does not exist",
         text: "not a readable npz",
         single: "single array",
         write_kit(tmp_path / "other.npz", {"x": np.zeros(3)}): "lacks the array 'neutral'",
         write_kit(tmp_path / "shape.npz", small): "shape",
-        write_kit(tmp_path / "faces.npz", {**arrays, "faces_quads": arrays["faces_quads"] + 99999}): "outside",
-        write_kit(tmp_path / "topology.npz", {**arrays, "faces_quads": arrays["faces_quads"][:2]}): "topology",
+        write_kit(tmp_path / "faces.npz", {**kit_arrays, "faces_quads": kit_arrays["faces_quads"] + 99999}): "outside",
+        write_kit(tmp_path / "topology.npz", {**kit_arrays, "faces_quads": kit_arrays["faces_quads"][:2]}): "topology",
         write_kit(
-            tmp_path / "names.npz", {**arrays, "expression_names": np.array(["a"] * len(arrays["expression_names"]))}
+            tmp_path / "names.npz",
+            {**kit_arrays, "expression_names": np.array(["a"] * len(kit_arrays["expression_names"]))},
         ): "no expression shape",
     }
     for path, words in cases.items():
@@ -107,9 +109,49 @@ def test_unknown_part(kit_path: Path) -> None:
         ICTFaceKit(kit_path, part="nose")
 
 
+def test_inner_lips_lie_each_on_their_own_lip(kit: ICTFaceKit) -> None:
+    corners = kit.faces[kit.landmarks_468.triangles]
+    upper = corners[[191, 80, 81, 82, 13, 312, 311, 310, 415]].unique()
+    lower = corners[[95, 88, 178, 87, 14, 317, 402, 318, 324]].unique()
+    assert not set(upper.tolist()) & set(lower.tolist())
+
+
+@pytest.fixture(scope="module")
+def real_kit(shared_data: Path) -> ICTFaceKit:
+    return ICTFaceKit(shared_data / "ict_facekit" / "ict_facekit.npz")
+
+
 @pytest.mark.shared_data
-def test_the_real_kit(shared_data: Path) -> None:
-    kit = ICTFaceKit(shared_data / "ict_facekit" / "ict_facekit.npz")
+def test_regions_of_the_real_kit_are_the_same_left_and_right(real_kit: ICTFaceKit) -> None:
+    template = real_kit.template.numpy()
+    distance, mirror = cKDTree(template).query(template * [-1, 1, 1])
+    assert distance.max() < 1e-4
+    masks = real_kit.au_masks(facs.ALL)
+    different = (masks != masks[:, mirror]).sum(1) / masks.sum(1)
+    assert different.max() < 0.02  # the kit's own halves are not quite alike
+    assert ((masks.mean(1) > 0.03) & (masks.mean(1) < 0.5)).all()
+
+
+@pytest.mark.shared_data
+def test_the_jaw_takes_the_lower_lip_along_and_not_the_upper_one(real_kit: ICTFaceKit) -> None:
+    jaw = real_kit.expression_basis[real_kit.expression_names.index("jawOpen")]
+    motion = real_kit.landmarks_468(jaw, real_kit.faces).norm(dim=-1)
+    upper, lower = motion[[191, 80, 81, 82, 13, 312, 311, 310, 415]], motion[[95, 88, 178, 87, 14, 317, 402, 318, 324]]
+    assert (lower > 2 * upper).all()
+    assert lower[4] > 0.03 > 0.005 > upper[4]
+
+
+@pytest.mark.shared_data
+def test_texture_coordinates_of_the_real_kit(real_kit: ICTFaceKit, shared_data: Path) -> None:
+    assert real_kit.uv.shape == (9409, 2)
+    assert 0 <= real_kit.uv.min() < 0.01 < 0.99 < real_kit.uv.max() <= 1
+    assert real_kit.uv[real_kit.template[:, 1].argmax(), 1] > real_kit.uv[real_kit.template[:, 1].argmin(), 1]
+    assert ICTFaceKit(shared_data / "ict_facekit" / "ict_facekit.npz", part="head").uv is None
+
+
+@pytest.mark.shared_data
+def test_the_real_kit(real_kit: ICTFaceKit) -> None:
+    kit = real_kit
     assert kit.template.shape == (9409, 3)
     assert kit.faces.shape == (18461, 3)
     smile = kit.landmarks_468(kit.au_displacements([12])[0].sum(0), kit.faces)

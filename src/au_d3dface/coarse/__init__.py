@@ -4,6 +4,7 @@ from ..errors import UsageError
 from ..face_models import FaceModel
 from .base import CoarseReconstructor, CoarseSequence
 from .causal import CausalNeutral, CoarseFrame, LandmarkStream
+from .dense_fitting import DenseFitting, DenseNeutral
 from .landmark_fitting import LandmarkFitting
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "CoarseFrame",
     "CoarseReconstructor",
     "CoarseSequence",
+    "DenseFitting",
+    "DenseNeutral",
     "LandmarkFitting",
     "LandmarkStream",
     "load_coarse",

@@ -11,7 +11,7 @@ import numpy as np
 PER_FRAME_LIMIT = 1000
 """Frames up to which there is one target a frame: weights grow with its square, and viewers stop at about 2,000."""
 
-TARGET_BYTES = 64 * 2**20
+TARGET_BYTES = 16 * 2**20
 """A basis is used for shorter animations too, where one target a frame would take more than this."""
 
 MAX_ERROR = 8e-6

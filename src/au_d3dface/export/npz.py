@@ -25,6 +25,7 @@ PER_FRAME = (
     "au_probabilities",
     "au_intensities",
     "au_motion",
+    "expression_weights",
     "rotation",
     "scale",
     "translation",
@@ -36,8 +37,9 @@ def write_npz(directory: str | PathLike[str], sequence: FaceSequence, part_bytes
     """Writes `sequence.npz`, or `sequence_000.npz`, `sequence_001.npz` and so on where one part would be too large.
 
     Each file holds the attributes of `FaceSequence` and `au_motion` under their names and `frame` (T,), the csv's frame
-    numbers, from 1; `uv` and `au_intensities` only where the sequence has them. Every part repeats what does not change
-    with time. Arrays are float32, `timestamps` float64, `faces`, `frame` and `action_units` int64; nothing is pickled.
+    numbers, from 1; `uv`, `au_intensities` and `expression_weights` (with `expression_names`) only where the sequence
+    has them. Every part repeats what does not change with time. Arrays are float32, `timestamps` float64, `faces`,
+    `frame` and `action_units` int64; nothing is pickled.
 
     Raises:
         OutputError: a file cannot be written.
@@ -58,6 +60,8 @@ def write_npz(directory: str | PathLike[str], sequence: FaceSequence, part_bytes
             values = motion if name == "au_motion" else getattr(sequence, name)
             if values is not None:
                 arrays[name] = values[rows]
+        if sequence.expression_weights is not None:
+            arrays["expression_names"] = np.array(sequence.expression_names)
         for name in FIXED:
             if getattr(sequence, name) is not None:
                 arrays[name] = getattr(sequence, name)

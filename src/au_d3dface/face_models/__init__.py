@@ -6,8 +6,17 @@ from ..errors import UsageError
 from .base import FaceModel, LandmarkEmbedding
 from .facemesh import FaceMesh
 from .ict import ICTFaceKit
+from .ict_files import find_ict_facekit
 
-__all__ = ["FACE_MODELS", "FaceMesh", "FaceModel", "ICTFaceKit", "LandmarkEmbedding", "load_face_model"]
+__all__ = [
+    "FACE_MODELS",
+    "FaceMesh",
+    "FaceModel",
+    "ICTFaceKit",
+    "LandmarkEmbedding",
+    "find_ict_facekit",
+    "load_face_model",
+]
 
 FACE_MODELS = ("facemesh", "ict")
 
@@ -17,17 +26,15 @@ def load_face_model(name: str, path: str | Path | None = None, part: str = "face
 
     Args:
         name: "facemesh" (bundled; `path` may name another file of its kind) or "ict".
-        path: the npz of ICT-FaceKit for "ict".
+        path: for "ict", ICT-FaceKit's folder of OBJ files or its npz; None for where `find_ict_facekit` finds it.
         part: for "ict", "face" or "head".
 
     Raises:
-        UsageError: an unknown name, or "ict" without a path.
+        UsageError: an unknown name.
         CheckpointError: the model's file is missing or damaged.
     """
     if name == "facemesh":
         return FaceMesh(path)
     if name == "ict":
-        if path is None:
-            raise UsageError("The face model 'ict' needs the path of ICT-FaceKit's npz.")
-        return ICTFaceKit(path, part)
+        return ICTFaceKit(find_ict_facekit(path), part)
     raise UsageError(f"There is no face model {name!r}; choose one of {', '.join(FACE_MODELS)}.")

@@ -7,8 +7,6 @@ shares this origin.
 """
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -20,8 +18,8 @@ from torch import Tensor
 from ..errors import CheckpointError
 from .base import FaceModel, LandmarkEmbedding
 from .ibug68 import IBUG_68_OF_468
+from .ict_files import NUM_VERTICES, read_ict_facekit
 
-NUM_VERTICES = 26719
 PARTS = {
     "face": slice(0, 9409),
     "neck": slice(9409, 11248),
@@ -61,29 +59,23 @@ AU_SHAPES: dict[int, dict[str, float]] = {
 _MASK_LEVEL = 0.2
 """A vertex is in an AU's region where it moves at least this share of the AU's largest motion."""
 
-_ARRAYS = {
-    "neutral": (NUM_VERTICES, 3),
-    "identity_delta": (None, NUM_VERTICES, 3),
-    "expression_delta": (None, NUM_VERTICES, 3),
-    "expression_names": (None,),
-    "faces_quads": (None, 4),
-}
-
 
 class ICTFaceKit(FaceModel):
     """The ICT-FaceKit morphable face.
 
     `shape` is up to 100 identity weights, w ~ N(0, 1); `expression` is the 57 shape weights in 0-1, in the order of
-    `expression_names`. `sides` of an AU are the subject's left, then right.
+    `expression_names`. `sides` of an AU are the subject's left, then right. `uv` are the kit's own for the face, whose
+    vertices have one place in the picture each. The whole head has none: there, parts lie in tiles side by side (u up
+    to 6.99), and vertices on seams have several places, which one place in [0, 1] a vertex cannot say.
 
     Args:
-        path: one npz of the kit with the arrays `neutral` (26719, 3), `identity_delta` (100, 26719, 3),
-            `expression_delta` (57, 26719, 3), all centimetres, `expression_names` (57,) and `faces_quads` (F, 4) with
-            -1 as the fourth corner of a triangle.
+        path: the folder of the kit's OBJ files, or one npz of it with the arrays `neutral` (26719, 3), `identity_delta`
+            (100, 26719, 3), `expression_delta` (57, 26719, 3), all centimetres, `expression_names` (57,), `faces_quads`
+            (F, 4) with -1 as the fourth corner of a triangle and, where it has them, `uv` (U, 2) and `faces_uv` (F, 4).
         part: "face" (9,409 vertices: face, ears, front of the neck) or "head" (all 26,719 vertices).
 
     Raises:
-        CheckpointError: the file is missing, not such an npz, or damaged.
+        CheckpointError: a file is missing, not the kit's, or damaged.
         ValueError: another part.
     """
 
@@ -93,7 +85,7 @@ class ICTFaceKit(FaceModel):
         super().__init__()
         if part not in ("face", "head"):
             raise ValueError(f"part is 'face' or 'head', not {part!r}")
-        arrays = _read(Path(path))
+        arrays = read_ict_facekit(Path(path))
         kept = PARTS["face"].stop if part == "face" else NUM_VERTICES
         neutral = arrays["neutral"]
         face = neutral[PARTS["face"]]
@@ -108,7 +100,7 @@ class ICTFaceKit(FaceModel):
             "expression_basis", torch.from_numpy(arrays["expression_delta"][:, :kept] * np.float32(0.01))
         )
         self.register_buffer("faces", triangles[(triangles < kept).all(1)])
-        self.uv = None
+        self.register_buffer("uv", _vertex_uv(arrays, kept))
         self.part = part
         self.expression_names: tuple[str, ...] = tuple(str(name) for name in arrays["expression_names"])
         missing = {s for shapes in AU_SHAPES.values() for s in shapes if not self._halves(s)}
@@ -167,34 +159,17 @@ class ICTFaceKit(FaceModel):
         return (size >= _MASK_LEVEL * size.amax(1, keepdim=True)).to(self.template.dtype)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of the npz, checked."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist: give the npz of ICT-FaceKit.")
-    try:
-        npz = np.load(path, allow_pickle=False)
-        if isinstance(npz, np.ndarray):
-            raise CheckpointError(f"{path} is a single array; give the npz of ICT-FaceKit.")
-        with npz:
-            arrays = {name: npz[name] for name in _ARRAYS if name in npz}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path} is not a readable npz ({error}); fetch the file again.") from error
-    for name, shape in _ARRAYS.items():
-        if name not in arrays:
-            raise CheckpointError(f"{path} lacks the array {name!r}, so it is not an npz of ICT-FaceKit.")
-        found = arrays[name].shape
-        if len(found) != len(shape) or any(want not in (None, have) for want, have in zip(shape, found, strict=True)):
-            raise CheckpointError(f"{path} has an array {name!r} of shape {found}, which is not ICT-FaceKit's.")
-    for name in ("neutral", "identity_delta", "expression_delta"):
-        arrays[name] = arrays[name].astype(np.float32, copy=False)
-        if not np.isfinite(arrays[name]).all():
-            raise CheckpointError(f"{path} holds numbers that are not finite in {name!r}; fetch the file again.")
-    corners = arrays["faces_quads"]
-    if len(arrays["expression_names"]) != len(arrays["expression_delta"]):
-        raise CheckpointError(f"{path} names another number of expression shapes than it holds; fetch the file again.")
-    if corners.min() < -1 or corners[:, :3].min() < 0 or corners.max() >= NUM_VERTICES:
-        raise CheckpointError(f"{path} has faces that point outside its vertices; fetch the file again.")
-    return arrays
+def _vertex_uv(arrays: Mapping[str, np.ndarray], count: int) -> Tensor | None:
+    """(count, 2) texture coordinates of the first vertices, or None where they are not one in [0, 1] a vertex."""
+    if "uv" not in arrays or "faces_uv" not in arrays:
+        return None
+    kept = (arrays["faces_quads"] < count).all(1, keepdims=True) & (arrays["faces_quads"] >= 0)
+    vertices, places = arrays["faces_quads"][kept], arrays["uv"][arrays["faces_uv"][kept]]
+    uv = np.full((count, 2), np.nan, np.float32)
+    uv[vertices] = places
+    if not ((uv >= 0) & (uv <= 1)).all() or (uv[vertices] != places.astype(np.float32)).any():
+        return None
+    return torch.from_numpy(uv)
 
 
 def _embedding_468(arrays: Mapping[str, np.ndarray], triangles: Tensor, faces: Tensor) -> LandmarkEmbedding | None:

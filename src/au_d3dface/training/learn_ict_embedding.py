@@ -3,7 +3,8 @@
     python -m au_d3dface.training.learn_ict_embedding --ict-facekit ict_facekit.npz --output ict_landmarks_468.json
 
 A tracked landmark is taken to the nearest visible skin pixel, from there to the place on the rest head; the median over
-people and poses, weighted by how much the skin faces the camera, is made symmetric and put on the nearest triangle.
+people and poses, weighted by how much the skin faces the camera, is made symmetric and put on the nearest triangle. The
+heads' lips touch, so that both lips are near a point of their inner edges: which lip each belongs to is known.
 """
 
 import argparse
@@ -31,6 +32,15 @@ from ..tracking.topology import mirror_indices
 from .render_alignment import IMAGE_TO_HEAD, robust_alignment
 
 _SIZE = 512
+INNER_LIPS = {
+    "upper": (191, 80, 81, 82, 13, 312, 311, 310, 415),
+    "lower": (95, 88, 178, 87, 14, 317, 402, 318, 324),
+}
+"""Landmarks along the inner edges of the lips, without the corners of the mouth."""
+
+_JAW_MOTION = (0.012, 0.015)
+"""Metres: `jawOpen` moves no triangle of the upper lip by more, and every one of the lower lip by more than these."""
+
 _POSES = ((0.0, 0.0), (0.35, 0.0), (-0.35, 0.0), (0.0, 0.2), (0.0, -0.2), (0.6, 0.0), (-0.6, 0.0))
 
 
@@ -46,8 +56,7 @@ def main() -> None:
     points = _weighted_median(places, weights)
     mirror = mirror_indices()
     points = (points + points[mirror] * np.array([-1, 1, 1])) / 2
-    faces = head.faces[(head.faces < PARTS["face"].stop).all(1)].numpy()
-    corners, barycentric, distance = nearest_on_surface(points, head.template.numpy(), faces)
+    corners, barycentric, distance = place(head, points)
     print(f"spread of a landmark over people and poses: median {np.median(_spread(places, points)) * 1e3:.2f} mm")
     print(f"distance from the median to the surface: at most {distance.max() * 1e3:.2f} mm")
     stored = {
@@ -98,6 +107,23 @@ def _observe(head: ICTFaceKit, people: int, seed: int) -> tuple[np.ndarray, np.n
             weights.append(np.clip(facing, 0.02, 1) ** 2 * np.exp(-distance / 3) / (1 + (depth / 0.006) ** 2))
     tracker.close()
     return np.stack(places), np.stack(weights)
+
+
+def place(head: ICTFaceKit, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(468, 3) points near the face to the nearest points on its surface, inner lips each on their own lip.
+
+    Returns:
+        as `nearest_on_surface`.
+    """
+    vertices = head.template.numpy()
+    faces = head.faces[(head.faces < PARTS["face"].stop).all(1)].numpy()
+    motion = head.expression_basis[head.expression_names.index("jawOpen")].norm(dim=-1).numpy()[faces]
+    lips = {"upper": faces[motion.max(1) < _JAW_MOTION[0]], "lower": faces[motion.min(1) > _JAW_MOTION[1]]}
+    placed = nearest_on_surface(points, vertices, faces)
+    for lip, rows in INNER_LIPS.items():
+        for whole, part in zip(placed, nearest_on_surface(points[list(rows)], vertices, lips[lip]), strict=True):
+            whole[list(rows)] = part
+    return placed
 
 
 def _weighted_median(places: np.ndarray, weights: np.ndarray) -> np.ndarray:
