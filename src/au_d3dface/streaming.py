@@ -10,13 +10,15 @@ What differs from the pipeline over a whole clip: the neutral face is estimated 
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from .coarse import LandmarkFitting, LandmarkStream
+from .coarse import CoarseFrame, LandmarkFitting, LandmarkStream
 from .errors import UsageError
+from .generation_au_d3dface import AUD3DFaceDecodingState
+from .modeling_au_d3dface import AUD3DFaceForReconstruction
 from .pipeline_au_d3dface import AUD3DFacePipeline
 from .tracking import FaceIdentities
 
@@ -51,14 +53,68 @@ class LiveFace:
     restarted: bool
 
 
-@dataclass
-class _Person:
-    """What is kept of a person: bounded, however long the stream is."""
+class PersonStream:
+    """One person live, from landmarks that were tracked elsewhere; what is kept is bounded, however long it lasts.
 
-    landmarks: LandmarkStream
-    state: object = None
-    cell: int = -1
-    output: dict[str, np.ndarray | None] = field(default_factory=dict)
+    Args:
+        face_id: the person.
+        model: the network, which reads no video crops.
+        coarse: the reconstructor.
+        generation: settings of the decoding that differ from the checkpoint's.
+    """
+
+    def __init__(self, face_id: int, model: AUD3DFaceForReconstruction, coarse: LandmarkFitting, **generation) -> None:
+        self.face_id, self.model = face_id, model
+        self._landmarks = LandmarkStream(coarse)
+        self._generation = generation
+        self._state: AUD3DFaceDecodingState | None = None
+        self._cell = -1
+        self._output: dict[str, np.ndarray | None] = {}
+
+    def __call__(self, landmarks: np.ndarray, timestamp: float) -> LiveFace:
+        """The person in the next picture that shows them.
+
+        Args:
+            landmarks: (478, 3) float32, image frame.
+            timestamp: seconds; increases from call to call.
+        """
+        coarse = self._landmarks(torch.from_numpy(landmarks), timestamp)
+        cell = math.floor(timestamp * self.model.config.frame_rate + 0.5)
+        sampled = coarse.restarted or cell > self._cell
+        if sampled:
+            self._decode(coarse, cell)
+        return LiveFace(
+            face_id=self.face_id,
+            coarse_vertices=coarse.vertices.numpy(),
+            neutral_vertices=coarse.neutral_vertices.numpy(),
+            rotation=coarse.rotation.numpy(),
+            scale=float(coarse.scale),
+            translation=coarse.translation.numpy(),
+            confidence=float(coarse.confidence),
+            held=not sampled,
+            restarted=coarse.restarted,
+            **self._output,
+        )
+
+    def _decode(self, coarse: CoarseFrame, cell: int) -> None:
+        """One step of the network; cells in which the person was not seen are stepped over as masked frames."""
+        device = self.model.device
+        skipped = cell - self._cell - 1
+        # Beyond the attention window nothing of the past is seen anyway.
+        if coarse.restarted or skipped >= self.model.config.attention_window:
+            self._state = self.model.start_decoding(coarse.neutral_vertices[None].to(device), **self._generation)
+            skipped = 0
+        vertices = coarse.vertices[None].to(device)
+        for _ in range(skipped):
+            self.model.decode_step(self._state, vertices, frame_mask=torch.zeros(1, dtype=torch.bool, device=device))
+        output = self.model.decode_step(self._state, vertices)
+        self._cell = cell
+        intensities = output.au_intensities
+        self._output = {
+            "vertices": output.vertices[0, 0].float().cpu().numpy(),
+            "au_probabilities": output.au_probabilities[0, 0].float().cpu().numpy(),
+            "au_intensities": None if intensities is None else intensities[0, 0].float().cpu().numpy(),
+        }
 
 
 class AUD3DFaceStream:
@@ -83,7 +139,7 @@ class AUD3DFaceStream:
         self.model, self.coarse = pipeline.model, pipeline.coarse
         self._generation = generation
         self._tracker, self._identities = pipeline.tracker(), FaceIdentities()
-        self._people: dict[int, _Person] = {}
+        self._people: dict[int, PersonStream] = {}
 
     def __call__(self, image: np.ndarray, timestamp: float) -> list[LiveFace]:
         """The faces of the next picture.
@@ -103,42 +159,5 @@ class AUD3DFaceStream:
 
     def _face(self, face_id: int, landmarks: np.ndarray, timestamp: float) -> LiveFace:
         if face_id not in self._people:
-            self._people[face_id] = _Person(LandmarkStream(self.coarse))
-        person = self._people[face_id]
-        coarse = person.landmarks(torch.from_numpy(landmarks), timestamp)
-        cell = math.floor(timestamp * self.model.config.frame_rate + 0.5)
-        sampled = coarse.restarted or cell > person.cell
-        if sampled:
-            self._decode(person, coarse, cell)
-        return LiveFace(
-            face_id=face_id,
-            coarse_vertices=coarse.vertices.numpy(),
-            neutral_vertices=coarse.neutral_vertices.numpy(),
-            rotation=coarse.rotation.numpy(),
-            scale=float(coarse.scale),
-            translation=coarse.translation.numpy(),
-            confidence=float(coarse.confidence),
-            held=not sampled,
-            restarted=coarse.restarted,
-            **person.output,
-        )
-
-    def _decode(self, person: _Person, coarse, cell: int) -> None:
-        """One step of the network; cells in which the person was not seen are stepped over as masked frames."""
-        device = self.model.device
-        skipped = cell - person.cell - 1
-        # Beyond the attention window nothing of the past is seen anyway.
-        if coarse.restarted or skipped >= self.model.config.attention_window:
-            person.state = self.model.start_decoding(coarse.neutral_vertices[None].to(device), **self._generation)
-            skipped = 0
-        vertices = coarse.vertices[None].to(device)
-        for _ in range(skipped):
-            self.model.decode_step(person.state, vertices, frame_mask=torch.zeros(1, dtype=torch.bool, device=device))
-        output = self.model.decode_step(person.state, vertices)
-        person.cell = cell
-        intensities = output.au_intensities
-        person.output = {
-            "vertices": output.vertices[0, 0].float().cpu().numpy(),
-            "au_probabilities": output.au_probabilities[0, 0].float().cpu().numpy(),
-            "au_intensities": None if intensities is None else intensities[0, 0].float().cpu().numpy(),
-        }
+            self._people[face_id] = PersonStream(face_id, self.model, self.coarse, **self._generation)
+        return self._people[face_id](landmarks, timestamp)

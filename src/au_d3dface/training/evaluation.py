@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import facs
-from ..metrics import always_positive_f1, f1_score, roc_area, vertex_error
+from ..metrics import always_positive_f1, f1_score, pearson, roc_area, vertex_error
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction
 
 
@@ -53,7 +53,7 @@ def evaluate(model: AUD3DFaceForReconstruction, batches: Iterable[dict[str, Tens
         "roc_area": roc_area(whole["probabilities"], labels),
     }
     if "estimates" in whole:
-        scores["intensity_r"] = _pearson(whole["estimates"], whole["intensities"])
+        scores["intensity_r"] = pearson(whole["estimates"], whole["intensities"])
     names = [facs.label(unit) for unit in model.config.action_units]
     result: dict = {f"{name}_mean": _mean(value) for name, value in scores.items()}
     result |= {f"{name}_mm": float(torch.cat(parts).mean()) for name, parts in errors.items()}
@@ -83,12 +83,6 @@ def best_thresholds(model: AUD3DFaceForReconstruction, batches: Iterable[dict[st
     candidates = sorted((round(0.1 + 0.05 * k, 2) for k in range(17)), key=lambda value: abs(value - 0.5))
     scores = np.stack([np.nan_to_num(f1_score(given >= value, truth)) for value in candidates])  # (candidates, N)
     return [candidates[best] for best in scores.argmax(0)]
-
-
-def _pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a, b = a - a.mean(0), b - b.mean(0)
-    spread = np.sqrt((a**2).sum(0) * (b**2).sum(0))
-    return np.where(spread > 0, (a * b).sum(0) / np.maximum(spread, 1e-12), np.nan)
 
 
 def _mean(values: np.ndarray) -> float | None:
