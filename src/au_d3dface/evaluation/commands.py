@@ -1,4 +1,4 @@
-"""The command line: au-d3dface evaluate agreement | frame-rate."""
+"""The command line: au-d3dface evaluate agreement | frame-rate | synthetic."""
 
 import argparse
 import sys
@@ -15,12 +15,14 @@ def add_evaluate(commands) -> None:
     """Adds `evaluate` and its own commands to the sub-commands of a parser."""
     evaluate = commands.add_parser(
         "evaluate",
-        help="measure a checkpoint on video",
-        description="Measures a checkpoint on video; prints tables, and writes them with --output.",
+        help="measure a checkpoint",
+        description="Measures a checkpoint on video or on synthetic people; prints tables, and writes them with "
+        "--output.",
     )
     kinds = evaluate.add_subparsers(title="what to measure", required=True, metavar="WHAT")
     _add_agreement(kinds)
     _add_frame_rate(kinds)
+    _add_synthetic(kinds)
 
 
 def _add_agreement(kinds) -> None:
@@ -43,6 +45,7 @@ def _add_agreement(kinds) -> None:
     command.add_argument(
         "--reference-face", type=int, metavar="ID", help="face_id in the references (default: the one in most frames)"
     )
+    _add_landmarker(command)
     _add_common(command)
     command.set_defaults(run=_agreement)
 
@@ -60,18 +63,56 @@ def _add_frame_rate(kinds) -> None:
         metavar="LIST",
         help="frames a second, separated by commas (default: 10,15,25,30 if the video has more)",
     )
+    _add_landmarker(command)
     _add_common(command)
     command.set_defaults(run=_frame_rate)
+
+
+def _add_synthetic(kinds) -> None:
+    command = kinds.add_parser(
+        "synthetic",
+        help="scores on held-out synthetic people, whose action units and meshes are known",
+        description="Decodes sequences that python -m au_d3dface.data.synthetic.rendered_sequences has made, and "
+        "compares action units and meshes with the truth: F1, ROC area and intensity r of each action unit, by true "
+        "intensity too; mesh errors by region; jitter and lag; and the action units again with other ways of learning "
+        "what the person looks like at rest.",
+    )
+    command.add_argument(
+        "folders", nargs="+", metavar="FOLDER", help="holds sequences_*.npz; several are scored one by one and together"
+    )
+    command.add_argument(
+        "--static", metavar="NAME", help="a checkpoint with use_temporal=False, whose scores stand beside"
+    )
+    command.add_argument(
+        "--ict-facekit",
+        metavar="PATH",
+        help="folder or npz of ICT-FaceKit, for the distance to its surface (without it, that is left out)",
+    )
+    command.add_argument(
+        "--surface-every",
+        type=int,
+        default=10,
+        metavar="K",
+        help="measure the distance to the surface at every K-th sample of a sequence (default: %(default)s)",
+    )
+    command.add_argument(
+        "--no-calibration", action="store_true", help="leave out the other ways of calibration: three times as fast"
+    )
+    _add_common(command)
+    command.set_defaults(run=_synthetic)
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--output", metavar="DIR", help="folder for a table (md) and its numbers (json)")
     command.add_argument("--model", metavar="NAME", help="a folder or Hub id (default: the bundled checkpoint)")
     command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
+    command.add_argument("--quiet", action="store_true", help="no progress bar and no list of what was written")
+
+
+def _add_landmarker(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--face-landmarker", metavar="FILE", help="a face_landmarker.task file, for a MediaPipe without bundled models"
     )
-    command.add_argument("--quiet", action="store_true", help="no progress bar and no list of what was written")
 
 
 def _agreement(options: argparse.Namespace) -> int:
@@ -111,6 +152,26 @@ def _frame_rate(options: argparse.Namespace) -> int:
         chosen = checked_rates(video, rates)
         report = evaluate_frame_rates(_pipeline(options), video, chosen, progress)
     return _finish(options, "frame_rate", report, report.warnings)
+
+
+def _synthetic(options: argparse.Namespace) -> int:
+    _check_output(options)
+    with ProgressBar(options.quiet) as progress:
+        progress.say("loading")
+        warnings.filterwarnings("ignore")
+        from ..checkpoints import load_checkpoint
+        from ..face_models import ICTFaceKit
+        from .synthetic import SyntheticEvaluation, evaluate_synthetic
+
+        evaluation = SyntheticEvaluation(
+            load_checkpoint(options.model, options.device),
+            None if options.static is None else load_checkpoint(options.static, options.device),
+            None if options.ict_facekit is None else ICTFaceKit(Path(options.ict_facekit).expanduser()),
+            calibration=not options.no_calibration,
+            surface_every=options.surface_every,
+        )
+        report = evaluate_synthetic(options.folders, evaluation, progress)
+    return _finish(options, "synthetic", report, report.notes)
 
 
 def _numbers(text: str) -> list[float]:

@@ -220,7 +220,9 @@ class StoredSequences:
         try:
             self.provenance = json.loads((self.folder / PROVENANCE).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.folder / PROVENANCE} cannot be read ({error}); render the sequences again") from error
+            raise InputError(
+                f"{self.folder / PROVENANCE} cannot be read ({error}); render the sequences again"
+            ) from error
 
     def __len__(self) -> int:
         return PER_SHARD * len(self.paths)
@@ -242,18 +244,22 @@ def _make_shard(shard: int, sampler: RenderedSequenceSampler, output: Path) -> i
     """Makes one shard in a worker; returns the number of frames in which no face was found."""
     torch.set_num_threads(1)
     made = [sampler(index) for index in range(shard * PER_SHARD, (shard + 1) * PER_SHARD)]
+    write_shard(made, output / f"sequences_{shard:05d}.npz")
+    return sum(int((~sequence.face.valid).sum()) for sequence in made)
+
+
+def write_shard(sequences: Sequence[TrackedSequence], target: Path) -> None:
+    """Writes PER_SHARD sequences of one length as `StoredSequences` reads them, whole or not at all."""
     arrays = {
-        name: np.stack([getattr(sequence, name) for sequence in made])
+        name: np.stack([getattr(sequence, name) for sequence in sequences])
         for name in ("times", "intensity", "weights", "neutral", "identity", "rest")
     }
-    arrays["landmarks"] = np.stack([sequence.face.landmarks for sequence in made])
-    arrays["valid"] = np.stack([sequence.face.valid for sequence in made])
-    target = output / f"sequences_{shard:05d}.npz"
+    arrays["landmarks"] = np.stack([sequence.face.landmarks for sequence in sequences])
+    arrays["valid"] = np.stack([sequence.face.valid for sequence in sequences])
     temporary = target.with_suffix(f".{os.getpid()}.part")
     with open(temporary, "wb") as file:
         np.savez(file, **arrays)
     os.replace(temporary, target)
-    return int((~arrays["valid"]).sum())
 
 
 def _write_provenance(output: Path, provenance: dict) -> None:
