@@ -293,6 +293,10 @@ def test_jitter_counts_where_the_truth_stands_still_and_lag_is_in_samples(model,
     second = 1000 * (refined[2:] - 2 * refined[1:-1] + refined[:-2]).norm(dim=-1).mean(-1)
     assert scores.jitter.values[1] == pytest.approx(float(second[torch.from_numpy(still[first:])].mean()), rel=1e-4)
     assert scores.lags[0, 1] == pytest.approx(1.0, abs=0.1)
+    many = replace(scores, lags=np.array([[0.0, 0.5], [-2.0, 1.0], [np.nan, 3.0], [1.0, -1.5]]))
+    refined = many.numbers()["lag_samples"]["refined"]
+    assert refined == {"mean": 0.0, "within_one": pytest.approx(2 / 3, abs=1e-4), "largest": 1.5}
+    assert many.numbers()["lag_samples"]["sequences"] == 3
 
 
 def test_each_way_of_calibration_sees_the_same_frames(model, sampler):

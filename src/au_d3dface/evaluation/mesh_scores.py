@@ -113,6 +113,7 @@ class MeshScores:
                 **{
                     name: {
                         "mean": number(column.mean() if len(column) else np.nan),
+                        "within_one": number((np.abs(column) <= 1).mean() if len(column) else np.nan),
                         "largest": number(np.abs(column).max() if len(column) else np.nan),
                     }
                     for name, column in zip(("coarse", "refined"), lags.T, strict=True)

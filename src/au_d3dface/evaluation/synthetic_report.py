@@ -138,6 +138,8 @@ class FolderScores:
         lags = meshes.known_lags
         if len(lags):
             motion.append(["mean lag, samples", *(cell(value, 3) for value in lags.mean(0)), cell(None)])
+            within = (np.abs(lags) <= 1).mean(0)
+            motion.append(["share of lags within one sample", *(cell(value, 3) for value in within), cell(None)])
             motion.append(["largest lag, samples", *(cell(value, 3) for value in np.abs(lags).max(0)), cell(None)])
         return [
             f"{text} (the size of the face at rest, which is off by {meshes.size_error:.1%}, is taken out):",
