@@ -8,13 +8,16 @@ from torch import Tensor
 _PADDING = {"au_labels": -1, "au_intensity_labels": -1.0, "frame_mask": False}
 
 
+_WITHOUT_FRAMES = ("neutral_vertices", "taught")
+
+
 def collate_clips(clips: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Stacks clips into a batch.
 
     Args:
         clips: each with `frame_mask` (T,) bool; every tensor whose first dimension is T is taken as one row a frame
             (`vertices`, `true_vertices`, `au_labels`, `au_intensity_labels`, `pixel_values_videos`), except
-            `neutral_vertices` (V, 3), which has no frames.
+            `neutral_vertices` (V, 3) and `taught` (), which have no frames.
 
     Returns:
         The same keys with a leading batch dimension. Short clips are padded at the end: frame_mask False, labels and
@@ -24,7 +27,7 @@ def collate_clips(clips: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     batch = {}
     for name in clips[0]:
         rows = [clip[name] for clip in clips]
-        if name != "neutral_vertices":
+        if name not in _WITHOUT_FRAMES:
             rows = [_pad(row, longest, _PADDING.get(name)) for row in rows]
         batch[name] = torch.stack(rows)
     return batch

@@ -34,6 +34,7 @@ class DataArguments:
             that what a long video is mostly made of (no begin token in sight) is trained too.
         neutral_error: probability that a clip's neutral face is made worse than the fitting left it.
         mixing, noise, offset: how far the coarse fit of a clip is bent from what was synthesised (`SyntheticClips`).
+        rendered_bending: factor on these four for rendered sequences. rendered_repeats: clips of each in an epoch.
         tracker_response: another file of the tracker's statistics; none takes the bundled one.
         pyfeat_map: py-feat's AU-to-mesh map, a second source of how tracked faces move beside the bundled one.
         pool: folder that keeps the fitted sequences between runs; none keeps them in the output folder.
@@ -51,6 +52,8 @@ class DataArguments:
     mixing: float = 0.0
     noise: float = 0.0
     offset: float = 0.0
+    rendered_bending: float = 0.15
+    rendered_repeats: int = 1
     tracker_response: str | None = None
     pyfeat_map: str | None = None
     pool: str | None = None
@@ -77,6 +80,10 @@ class TrainingArguments:
         scheduled_sampling: share of clips, after its ramp, whose fed-back labels are the network's own decisions.
         scheduled_sampling_ramp: share of the training over which it grows from 0.
         calibrate: training sequences on which, at the end, each AU gets the threshold of best F1; 0: all 0.5.
+        linear_reading: ridge strength of the linear reading that sets the AU targets of fast sequences; 0 takes their
+            true labels (see linear_reading.py).
+        whitening: metres; layers that read meshes are trained in coordinates in which motions above this are of one
+            size (see whitening.py); 0 for none.
         evaluate_every: epochs between evaluations on held-out people, decoded frame by frame; 0 for the end only.
         save_every: steps between checkpoints to resume from; 0 for the end of each epoch only.
         threads: of torch on a CPU; 0 leaves torch's choice.
@@ -103,6 +110,8 @@ class TrainingArguments:
     scheduled_sampling: float = 0.0
     scheduled_sampling_ramp: float = 0.3
     calibrate: int = 0
+    linear_reading: float = 0.0
+    whitening: float = 0.0
     evaluate_every: int = 1
     save_every: int = 0
     threads: int = 0

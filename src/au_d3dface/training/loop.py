@@ -36,7 +36,9 @@ from .arguments import Arguments, TrainingArguments
 from .checkpointing import load_checkpoint, save_checkpoint
 from .evaluation import best_thresholds, evaluate
 from .feedback import FeedbackForward, corrupt_labels
-from .synthetic_data import synthetic_pools
+from .linear_reading import LinearReading
+from .synthetic_data import synthetic_pools, training_clips
+from .whitening import fold, whiten
 
 
 class EpochSampler(Sampler[int]):
@@ -105,23 +107,14 @@ def train(arguments: Arguments) -> Path:
     face_model = load_face_model(config.face_model)
     coarse = load_coarse("landmarks", face_model)
     with accelerator.main_process_first():  # the first makes the pools, the others read them
-        train_pool, held_out_pool = synthetic_pools(
-            arguments.data, coarse, config.frame_rate, output, accelerator.is_local_main_process
-        )
+        pools = synthetic_pools(arguments.data, coarse, config.frame_rate, output, accelerator.is_local_main_process)
     # A floor for AUs that a small pool happens not to show, whose class weight would be infinite.
-    rates = train_pool.positive_rates(config.action_units)
+    rates = pools.train[0].positive_rates(config.action_units)
     config.au_positive_rates = tuple(round(max(rate, 0.005), 5) for rate in rates)
-    data = arguments.data
-    clips = SyntheticClips(
-        train_pool,
-        config.action_units,
-        data.clip_length,
-        data.neutral_error,
-        data.mixing,
-        data.noise,
-        data.offset,
-        training.seed,
-    )
+    clips = training_clips(pools, arguments.data, config.action_units, training.seed)
+    teacher = None
+    if training.linear_reading and pools.fast is not None:
+        teacher = LinearReading.fit(pools.fast, config.action_units, training.linear_reading)
     sampler = EpochSampler(len(clips), training.seed)
     batches = DataLoader(clips, training.batch_size, sampler=sampler, collate_fn=collate_clips, drop_last=True)
     if not len(batches):
@@ -130,6 +123,8 @@ def train(arguments: Arguments) -> Path:
     torch.manual_seed(training.seed)
     network = AUD3DFaceForReconstruction(config)
     network.set_face_model(face_model.template, face_model.faces, face_model.au_masks(config.action_units))
+    if training.whitening:
+        whiten(network, pools.train, training.whitening)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=training.weight_decay
     )
@@ -177,7 +172,7 @@ def train(arguments: Arguments) -> Path:
         accelerator.wait_for_everyone()
         return result
 
-    held_out = SyntheticClips(held_out_pool, config.action_units)
+    held_out = SyntheticClips(pools.held_out, config.action_units)
     held_out_batches = DataLoader(held_out, training.batch_size, collate_fn=collate_clips)
 
     model.train()
@@ -191,11 +186,18 @@ def train(arguments: Arguments) -> Path:
             with accelerator.accumulate(model):
                 for group in optimizer.param_groups:
                     group["lr"] = training.learning_rate * _rate_factor(training, step, total_steps)
+                if teacher is not None:
+                    batch = teacher.teach(batch)
                 labels = corrupt_labels(batch["au_labels"], training.label_flip, training.label_unknown)
                 own = torch.rand(len(labels), device=labels.device) < _own_share(training, step / total_steps)
                 prediction = model(batch["vertices"], batch["neutral_vertices"], labels, batch["frame_mask"], own)
-                targets = ("au_labels", "au_intensity_labels", "frame_mask", "true_vertices")
-                terms = criterion(prediction, **{name: batch[name] for name in targets})
+                terms = criterion(
+                    prediction,
+                    batch.get("au_targets", batch["au_labels"]),
+                    batch["au_intensity_labels"],
+                    batch["frame_mask"],
+                    batch["true_vertices"],
+                )
                 accelerator.backward(terms["loss"])
                 if accelerator.sync_gradients:
                     norm = accelerator.clip_grad_norm_(model.parameters(), training.max_grad_norm)
@@ -222,10 +224,11 @@ def train(arguments: Arguments) -> Path:
     if average:
         average.swap(network)
         average = None
+    fold(network)
     if training.calibrate:
         thresholds: list = [None]
         if accelerator.is_main_process:
-            people = SyntheticClips(train_pool.head(training.calibrate), config.action_units)
+            people = SyntheticClips(pools.train[0].head(training.calibrate), config.action_units)
             loader = DataLoader(people, training.batch_size, collate_fn=collate_clips)
             thresholds = [best_thresholds(network, loader)]
         network.generation_config.au_thresholds = broadcast_object_list(thresholds)[0]
@@ -243,7 +246,7 @@ def train(arguments: Arguments) -> Path:
             "seconds": round(spent + time.time() - started),
             "steps": step,
             "data": "synthetic sequences",
-            "pool": train_pool.provenance,
+            "pools": [part for pool in (*pools.train, pools.held_out) for part in pool.provenance],
             "arguments": {
                 "model": {name: list(v) if isinstance(v, tuple) else v for name, v in arguments.model.items()},
                 "data": {name: _without_folder(value) for name, value in vars(arguments.data).items()},

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
+from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 
 from ..coarse import CoarseReconstructor
-from ..data.synthetic.pool import SequencePool, SequenceSource, build_pool
+from ..data.synthetic.pool import SequencePool, SequenceSource, SyntheticClips, build_pool
 from ..data.synthetic.rendered_sequences import StoredSequences
 from ..data.synthetic.responses import read_pyfeat_map
 from ..data.synthetic.sequences import SequenceSampler, SequenceSettings
@@ -18,13 +20,26 @@ HELD_OUT_SEED = 1_000_003
 """Added to the seed of the held-out people: other identities, gains, trajectories and noise throughout."""
 
 
+@dataclass
+class SyntheticPools:
+    """Rendered and fast sequences to train on, either of which may be absent, and those of held-out people."""
+
+    rendered: SequencePool | None
+    fast: SequencePool | None
+    held_out: SequencePool
+
+    @property
+    def train(self) -> list[SequencePool]:
+        return [pool for pool in (self.rendered, self.fast) if pool is not None]
+
+
 def synthetic_pools(
     arguments: DataArguments,
     coarse: CoarseReconstructor,
     frame_rate: float,
     folder: Path,
     show_progress: bool = True,
-) -> tuple[SequencePool, SequencePool]:
+) -> SyntheticPools:
     """The pools to train on and to evaluate on; read from files where they have been made before.
 
     Args:
@@ -53,17 +68,17 @@ def synthetic_pools(
         source = StoredSequences(path)
         return pool(name, source, len(source))
 
-    train, held_out = [], []
+    found, fast = None, None
     if arguments.rendered:
-        train.append(rendered("rendered", arguments.rendered))
+        found = rendered("rendered", arguments.rendered)
     if arguments.sequences:
-        train.append(pool("train", SequenceSampler(response, people, settings, arguments.seed), arguments.sequences))
+        fast = pool("fast", SequenceSampler(response, people, settings, arguments.seed), arguments.sequences)
     if arguments.rendered_held_out:
-        held_out.append(rendered("rendered-held-out", arguments.rendered_held_out))
+        held_out = rendered("rendered-held-out", arguments.rendered_held_out)
     else:
         sampler = SequenceSampler(response, people, settings, arguments.seed + HELD_OUT_SEED)
-        held_out.append(pool("held-out", sampler, arguments.held_out))
-    return SequencePool.cat(train), SequencePool.cat(held_out)
+        held_out = pool("fast-held-out", sampler, arguments.held_out)
+    return SyntheticPools(found, fast, held_out)
 
 
 def _digest(source: SequenceSource, coarse: CoarseReconstructor, count: int) -> str:
@@ -78,3 +93,26 @@ def _digest(source: SequenceSource, coarse: CoarseReconstructor, count: int) -> 
     digest.update(coarse.face_model.template.numpy().tobytes())
     digest.update(coarse.face_model.expression_basis.numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+class ClipMixture(ConcatDataset):
+    """Clips of several sources in one epoch; rendered ones several times, at other phases each time."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Draws other phases; called before each epoch."""
+        for number, clips in enumerate(self.datasets):
+            clips.begin_epoch(len(self.datasets) * epoch + number)
+
+
+def training_clips(pools: SyntheticPools, arguments: DataArguments, action_units, seed: int) -> ClipMixture:
+    """The clips of an epoch: rendered sequences `rendered_repeats` times, hardly bent, fast ones once and `taught`."""
+    parts = []
+    bending = {name: getattr(arguments, name) for name in ("neutral_error", "mixing", "noise", "offset")}
+    if pools.rendered is not None:
+        gentle = {name: arguments.rendered_bending * value for name, value in bending.items()}
+        for _ in range(arguments.rendered_repeats):
+            parts.append(SyntheticClips(pools.rendered, action_units, arguments.clip_length, seed=seed, **gentle))
+    if pools.fast is not None:
+        clips = SyntheticClips(pools.fast, action_units, arguments.clip_length, seed=seed, taught=True, **bending)
+        parts.append(clips)
+    return ClipMixture(parts)

@@ -242,6 +242,7 @@ class SyntheticClips(Dataset):
         mixing: largest size of a random linear map of the expression coefficients, drawn for every clip and added.
         noise, offset: mean standard deviation of what is added to the coefficients, drawn for every frame and for every
             clip, in units of the face model's coefficients.
+        taught: marks the clips for a teacher of their AU targets.
     """
 
     def __init__(
@@ -254,11 +255,12 @@ class SyntheticClips(Dataset):
         noise: float = 0.0,
         offset: float = 0.0,
         seed: int = 0,
+        taught: bool = False,
     ) -> None:
         self.pool, self.clip_length, self.neutral_error, self.seed = pool, clip_length, neutral_error, seed
         self.mixing, self.noise, self.offset = mixing, noise, offset
         self.columns = [facs.ALL.index(au) for au in action_units]
-        self.epoch = 0
+        self.taught, self.epoch = taught, 0
 
     def begin_epoch(self, epoch: int) -> None:
         """Draws other phases; called before each epoch."""
@@ -269,7 +271,7 @@ class SyntheticClips(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """vertices (T, V, 3), neutral_vertices (V, 3), true_vertices (T, V, 3), au_labels (T, N) int64 in {0, 1},
-        au_intensity_labels (T, N) in 0-5, frame_mask (T,) bool."""
+        au_intensity_labels (T, N) in 0-5, frame_mask (T,) bool, taught () bool."""
         pool, rng = self.pool, np.random.default_rng([self.seed, self.epoch, index])
         frames = slice(0, pool.num_frames)
         neutral = pool.neutral[index]
@@ -289,6 +291,7 @@ class SyntheticClips(Dataset):
             "au_labels": (intensity >= PRESENCE_THRESHOLD).long(),
             "au_intensity_labels": intensity,
             "frame_mask": pool.valid[index, frames],
+            "taught": torch.tensor(self.taught),
         }
 
     def _bent(self, rng: np.random.Generator, expression: Tensor) -> Tensor:

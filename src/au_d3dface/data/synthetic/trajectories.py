@@ -192,7 +192,7 @@ def _resting_face(rng, show, end: float) -> None:
 
 
 def _speech(rng, show, move, end: float, share: float) -> None:
-    """Bouts of speech: lips and jaw open and close 3-6 times a second, round and roll; other lower-face AUs flash up."""
+    """Bouts of speech: lips and jaw open and close 3-6 times a second, round and roll; other AUs flash up."""
     speaks, effort = rng.random() < share, rng.uniform(0.6, 1.1)
     start = rng.exponential(2.0) - 1.0
     both = np.ones(2)
@@ -228,11 +228,20 @@ def _speech(rng, show, move, end: float, share: float) -> None:
 def _mouth_aside(rng, move, end: float) -> None:
     """Now and then a mouth is pushed to a side, a jaw moved, the lips rounded, the cheeks filled with air."""
     start = rng.exponential(12.0)
-    choices = ("mouthLeft", "mouthRight", "jawLeft", "jawRight", "jawForward", "mouthPucker", "mouthFunnel", "cheekPuff")
+    choices = (
+        "mouthLeft",
+        "mouthRight",
+        "jawLeft",
+        "jawRight",
+        "jawForward",
+        "mouthPucker",
+        "mouthFunnel",
+        "cheekPuff",
+    )
     while start < end:
         name, peak = choices[int(rng.integers(len(choices)))], rng.uniform(0.15, 0.7)
         onset, apex, offset = rng.uniform(0.15, 0.5), rng.exponential(0.7), rng.uniform(0.2, 0.6)
-        for half in ("cheekPuff_L", "cheekPuff_R") if name == "cheekPuff" else (name,):
+        for half in ("cheekPuff_L", "cheekPuff_R") if name == "cheeks" else (name,):
             move(half, start, onset, apex, offset, peak)
         start += onset + apex + offset + rng.exponential(12.0)
 
