@@ -220,7 +220,7 @@ class StoredSequences:
         try:
             self.provenance = json.loads((self.folder / PROVENANCE).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.folder / PROVENANCE} cannot be read ({error}); render the sequences again") from error
+            raise InputError(f"{self.folder / PROVENANCE} cannot be read ({error}); render them again") from error
 
     def __len__(self) -> int:
         return PER_SHARD * len(self.paths)

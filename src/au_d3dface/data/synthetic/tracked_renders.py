@@ -156,8 +156,8 @@ def load_shards(folder: Path) -> dict[str, np.ndarray]:
 
     Returns:
         person (R,), identity (R, 100), action_units (R, 19, 2) of `facs.ALL` and the subject's left and right,
-        other (R, 57), expression (R, 57) all ICT weights beyond those at rest, pose (R,), at_rest (R,), rotation (R, 3, 3),
-        distance (R,) metres, scale (R,) pixels per metre, centre (R, 2) pixels (see `scenes.Camera`),
+        other (R, 57), expression (R, 57) all ICT weights beyond those at rest, pose (R,), at_rest (R,),
+        rotation (R, 3, 3), distance (R,) metres, scale (R,) pixels per metre, centre (R, 2) pixels (`scenes.Camera`),
         true_points (R, 468, 3) metres in the head frame, tracked (R, 478, 3) image frame, found (R,).
 
     Raises:
