@@ -15,6 +15,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from ... import facs
+from ...errors import CheckpointError
 from ...face_models.ict import ICTFaceKit
 from ...geometry import axis_angle_to_matrix
 from .scenes import (
@@ -28,7 +29,11 @@ from .scenes import (
 )
 from .sequences import other_weights
 from .tracked_renders import random_identity, random_rest
+from .tracker_response import load_tracker_response
 from .trajectories import Performance, sample_performance, smooth_noise
+
+IDENTITIES = 100
+"""Identity shapes of the kit."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +192,12 @@ def load_head(kit: Path) -> tuple[ICTFaceKit, HeadPainter]:
     """The whole head of the kit and its painter, read once a process.
 
     Raises:
-        CheckpointError: the kit is missing or damaged.
+        CheckpointError: the kit is missing, damaged, or lacks identities or shapes.
     """
     head = ICTFaceKit(kit, part="head")
+    known = load_tracker_response().expression_names
+    missing = [name for name in known if name not in head.expression_names]
+    if missing or len(head.shape_basis) != IDENTITIES:
+        lack = f"the shape {missing[0]!r}" if missing else f"{IDENTITIES} identities"
+        raise CheckpointError(f"{kit} lacks {lack} of ICT-FaceKit, which people are made of; take all of the kit.")
     return head, HeadPainter(head)

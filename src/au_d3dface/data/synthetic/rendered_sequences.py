@@ -24,7 +24,6 @@ from tqdm import tqdm
 
 from ...errors import AUD3DFaceError, InputError, UsageError
 from ...export.files import atomic_path, output_errors
-from ...face_models.ict import ICTFaceKit
 from ...geometry import similarity_alignment
 from ...tracking import NUM_FACE_LANDMARKS, NUM_LANDMARKS, TrackedFace
 from .displays import STYLES
@@ -216,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.count < 1 or options.seed < 0:
             raise UsageError("--count must be at least 1, and --seed at least 0")
-        ICTFaceKit(options.ict_facekit)  # fails here, with its sentence, rather than in a worker
+        load_head(options.ict_facekit)  # fails here, with its sentence, rather than in a worker
         settings = RenderSettings(style=options.style)
         sampler = RenderedSequenceSampler(options.ict_facekit, settings, options.seed)
         lost = render_sequences(sampler, options.output, options.count, options.workers)
