@@ -80,6 +80,13 @@ def test_linear_answers_are_found_again(measured):
     assert tensors["tracked_pair"].shape == (len(PAIRS), 478, 3)
 
 
+def test_too_few_renders_are_one_sentence(face):
+    units = torch.zeros(30, COUNT, 2)
+    units[:, 0] = torch.rand(30, 1)
+    with pytest.raises(InputError, match="too few renders show AU02"):
+        measure_expressions(1e-3 * torch.randn(30, 478, 3), units, torch.zeros(30, 57), torch.ones(478))
+
+
 def test_variation_between_people_is_split_into_sides(measured, face):
     """Factors of the left half have no say on the right."""
     variation = measured[0]["tracked_variation"]

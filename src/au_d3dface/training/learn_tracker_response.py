@@ -68,6 +68,9 @@ def measure_expressions(motion: Tensor, units: Tensor, other: Tensor, left: Tens
         motion: (R, 478, 3) tracked displacement from rest, samples and their mirror images.
         units: (R, 19, 2) activations. other: (R, 57) weights of shapes that are no AU.
         left: (478,) in 0-1, how much a point belongs to the subject's left.
+
+    Raises:
+        InputError: too few samples.
     """
     both = units.mean(-1)
     pairs = [(facs.ALL.index(a), facs.ALL.index(b)) for a, b in PAIRS]
@@ -93,6 +96,8 @@ def measure_expressions(motion: Tensor, units: Tensor, other: Tensor, left: Tens
     halves = torch.stack([left, 1 - left])[:, None, :, None]
     for k in range(NUM_AU):
         rows = alone & (both[:, k] > 0.3)
+        if rows.sum() < VARIATION_FACTORS:
+            raise InputError(f"too few renders show {facs.label(facs.ALL[k])} strongly and alone; render more people")
         modes, variance = principal_modes(residual[rows], VARIATION_FACTORS)
         variation[k] = halves * modes * (parts[1 + k] / variance.sum()) ** 0.5
     noise, variance = principal_modes(residual[alone & (both.amax(1) < 0.5)], NOISE_FACTORS)
