@@ -152,12 +152,21 @@ def _read_shard(path: Path) -> dict[str, np.ndarray]:
 def _make_shard(shard: int, sampler: RenderedSequenceSampler, output: Path) -> int:
     """Makes one shard; returns the number of frames in which no face was found."""
     made = [sampler(index) for index in range(shard * PER_SHARD, (shard + 1) * PER_SHARD)]
-    arrays = {name: np.stack([getattr(sequence, name) for sequence in made]) for name in _ARRAYS}
-    arrays["landmarks"] = np.stack([sequence.face.landmarks for sequence in made])
-    arrays["valid"] = np.stack([sequence.face.valid for sequence in made])
-    with atomic_path(output / f"sequences_{shard:05d}.npz") as temporary:
+    write_shard(made, output / f"sequences_{shard:05d}.npz")
+    return sum(int((~sequence.face.valid).sum()) for sequence in made)
+
+
+def write_shard(sequences: Sequence[TrackedSequence], target: Path) -> None:
+    """Writes PER_SHARD sequences of one length as `StoredSequences` reads them, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    arrays = {name: np.stack([getattr(sequence, name) for sequence in sequences]) for name in _ARRAYS}
+    arrays["landmarks"] = np.stack([sequence.face.landmarks for sequence in sequences])
+    arrays["valid"] = np.stack([sequence.face.valid for sequence in sequences])
+    with atomic_path(target) as temporary:
         np.savez(temporary, **arrays)
-    return int((~arrays["valid"]).sum())
 
 
 def _write_provenance(output: Path, provenance: dict) -> None:
