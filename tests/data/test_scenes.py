@@ -18,6 +18,7 @@ from au_d3dface.data.synthetic.scenes import (
     random_lighting,
 )
 from au_d3dface.data.synthetic.tracked_renders import PER_PERSON, POSES, random_faces, random_identity, render_person
+from au_d3dface.data.synthetic.tracker_response import load_tracker_response
 from au_d3dface.face_models import ICTFaceKit
 
 
@@ -67,10 +68,7 @@ def test_skin_covers_the_human_range() -> None:
 
 
 def test_faces_of_a_person() -> None:
-    pairs = ("mouthLowerDown", "cheekPuff", "eyeLookUp", "eyeLookDown", "eyeLookIn", "eyeLookOut")
-    whole = ("mouthFunnel", "mouthPucker", "mouthClose", "jawOpen", "mouthRollLower", "mouthLeft", "mouthRight")
-    whole += ("jawLeft", "jawRight", "jawForward", "mouthShrugUpper")
-    names = whole + tuple(f"{stem}_{side}" for stem in pairs for side in "LR")
+    names = load_tracker_response().expression_names
     faces = [face for seed in range(20) for face in random_faces(np.random.default_rng(seed), names)]
     assert len(faces) == 20 * PER_PERSON
     for face in faces:

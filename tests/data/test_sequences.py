@@ -1,5 +1,8 @@
 """Synthetic sequences and pools: determinism, held-out people, truth in the frame of the fit, files."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +12,18 @@ from au_d3dface.coarse import load_coarse
 from au_d3dface.data import collate_clips
 from au_d3dface.data.synthetic.pool import SequencePool, SyntheticClips, build_pool
 from au_d3dface.data.synthetic.responses import left_side_weight, read_pyfeat_map, smooth_fields
-from au_d3dface.data.synthetic.sequences import SequenceSampler, SequenceSettings
+from au_d3dface.data.synthetic.sequences import (
+    MOST,
+    SequenceSampler,
+    SequenceSettings,
+    moderated,
+    other_weights,
+)
 from au_d3dface.data.synthetic.tracker_response import load_tracker_response
+from au_d3dface.data.synthetic.trajectories import Performance, labels, sample_performance
 from au_d3dface.errors import InputError
 from au_d3dface.face_models import load_face_model
+from au_d3dface.geometry import similarity_alignment
 
 SETTINGS = SequenceSettings(seconds=4.0)
 
@@ -82,16 +93,110 @@ def test_the_truth_lies_on_the_fit(pool):
     for index in range(len(pool)):
         rest = (pool.true_neutral[index] - pool.neutral[index]).norm(dim=-1).mean()
         assert rest < 0.003
+    response = load_tracker_response()
+    smiling = replace(pool, weights=torch.zeros_like(pool.weights))
     index = 0
-    pool.intensity[index] = 0
-    torch.testing.assert_close(pool.true_vertices(index), pool.true_neutral[index].expand(40, -1, -1))
-    pool.intensity[index, 5, facs.ALL.index(12)] = 5
-    moved = pool.true_vertices(index)[5] - pool.true_neutral[index]
+    torch.testing.assert_close(smiling.true_vertices(index), smiling.true_neutral[index].expand(40, -1, -1))
+    smiling.weights[index, 5] = response.au_weights[facs.ALL.index(12)].sum(0)
+    moved = smiling.true_vertices(index)[5] - smiling.true_neutral[index]
     corners, forehead = [61, 291], [10, 151]
     assert moved[corners].norm(dim=-1).min() > 0.005
     assert moved[forehead].norm(dim=-1).max() < 0.002
     assert moved[corners, 1].min() > 0  # up
     assert moved[291, 0] > 0 > moved[61, 0]  # outwards
+
+
+def test_true_vertices_are_the_weights_geometry_in_the_frame_of_the_fit(sampler, pool):
+    """One similarity a sequence takes the tracker's face at rest to S̄, and the true displacement with it."""
+    geometry = load_tracker_response().true_expression
+    for index in range(2):
+        sequence = sampler(index)
+        displacement = torch.tensordot(torch.from_numpy(sequence.weights), geometry, dims=1)  # (T, 468, 3)
+        neutral = torch.from_numpy(sequence.neutral)
+        rotation, scale, translation = similarity_alignment(neutral, pool.neutral[index])
+        torch.testing.assert_close(pool.alignment[index], scale * rotation)
+        expected = scale * (neutral + displacement) @ rotation.mT + translation
+        torch.testing.assert_close(pool.true_vertices(index), expected, atol=2e-5, rtol=0)  # weights are kept as half
+        torch.testing.assert_close(pool.true_vertices(index, slice(3, 8)), pool.true_vertices(index)[3:8])
+        # A turn of the whole by one rotation: distances within the truth are those of the displacement, scaled.
+        moved = (pool.true_vertices(index) - pool.true_neutral[index]).norm(dim=-1)
+        torch.testing.assert_close(moved, scale * displacement.norm(dim=-1), atol=2e-5, rtol=0)
+
+
+def test_the_truth_holds_action_units_and_distractors(sampler):
+    """weights = what the AUs do, to a gain of this person, plus speech, a mouth aside and looks, as they are."""
+    response = load_tracker_response()
+    names, au_weights = response.expression_names, response.au_weights.numpy()
+    touched = au_weights.any((0, 1))
+    distracted = set()
+    for index in range(12):
+        sequence, low, high = sampler(index), *SETTINGS.true_gain
+        act = sample_performance(np.random.default_rng([7, index]), sequence.times)
+        np.testing.assert_array_equal(sequence.intensity, act.action_units)
+        other = other_weights(act, names)
+        np.testing.assert_allclose(sequence.weights[:, ~touched], other[:, ~touched], atol=1e-6)
+        whole = np.tensordot(sequence.intensity / 5, au_weights, axes=2)
+        moved = sequence.weights - other
+        assert (moved >= 0.7 * low * whole - 1e-5).all()
+        assert (moved <= 1.4 * high * whole + 1e-5).all()
+        distracted |= {names[column] for column in np.flatnonzero((other > 0.05).any(0))}
+    assert {"mouthFunnel", "mouthPucker", "eyeLookUp_L", "eyeLookIn_R"} <= distracted
+
+
+def test_eyes_that_look_to_the_left_move_both_lids(sampler):
+    act = Performance(
+        action_units=np.zeros((2, 19, 2), np.float32),
+        other=np.zeros((2, 12), np.float32),
+        gaze=np.array([[0.6, 0.0], [0.0, -0.3]], np.float32),
+        pose=np.zeros((2, 3), np.float32),
+    )
+    weights = other_weights(act, sampler.names)
+    shown = [{sampler.names[i]: round(float(row[i]), 3) for i in np.flatnonzero(row)} for row in weights]
+    assert shown == [{"eyeLookOut_L": 1.0, "eyeLookIn_R": 1.0}, {"eyeLookDown_L": 0.5, "eyeLookDown_R": 0.5}]
+
+
+def test_a_distractor_moves_the_tracked_points(sampler):
+    """The answer to a shape that is no AU is there without any AU."""
+    other = np.zeros((1, len(sampler.names)), np.float32)
+    other[0, sampler.names.index("mouthLeft")] = 1
+    still = sampler._motion(np.random.default_rng(0), np.zeros((1, 19, 2), np.float32), 0 * other, np.ones((19, 2)))
+    moved = sampler._motion(np.random.default_rng(0), np.zeros((1, 19, 2), np.float32), other, np.ones((19, 2)))
+    assert np.abs(still).max() == 0
+    assert moved[0, [0, 13, 17], 0].min() > 0.002  # the lips, to the subject's left
+    assert np.abs(moved[0, [10, 151]]).max() < 0.002
+
+
+def test_a_style_is_kept(sampler):
+    """All sequences of a settings' style are that style's; a calm one has fewer action units."""
+    present = {}
+    for style in ("conversation", "watching"):
+        own = SequenceSampler(load_tracker_response(), settings=replace(SETTINGS, style=style), seed=7)
+        present[style] = np.mean([labels(own(index).intensity)[0].mean() for index in range(12)])
+    assert present["conversation"] > 1.5 * present["watching"]
+
+
+def test_pools_one_after_the_other(sampler, coarse, pool):
+    other = build_pool(SequenceSampler(load_tracker_response(), settings=SETTINGS, seed=9), coarse, 2)
+    both = SequencePool.cat([pool, other])
+    assert len(both) == 8
+    for index in range(2):
+        assert torch.equal(both.vertices(6 + index), other.vertices(index))
+        assert torch.equal(both.true_vertices(6 + index), other.true_vertices(index))
+        assert torch.equal(both.valid[6 + index], other.valid[index])
+    assert [part["seed"] for part in both.provenance] == [7, 9]
+    assert [part["sequences"] for part in both.provenance] == [6, 2]
+    head = both.head(7)
+    assert len(head) == len(head.weights) == 7
+    assert torch.equal(head.true_vertices(6), other.true_vertices(0))
+
+
+def test_unequal_pools_are_not_joined(pool):
+    shorter = replace(pool, expression=pool.expression[:, :30])
+    faster = replace(pool, frame_rate=30.0)
+    other_face = replace(pool, expression_basis=pool.expression_basis + 1e-3)
+    for unequal, sentence in ((shorter, "30 frames at 10"), (faster, "at 30 a second"), (other_face, "face model")):
+        with pytest.raises(InputError, match=sentence):
+            SequencePool.cat([pool, unequal])
 
 
 def test_clips_are_deterministic_and_change_with_the_epoch(pool):
@@ -107,6 +212,18 @@ def test_clips_are_deterministic_and_change_with_the_epoch(pool):
     assert clip["vertices"].shape == clip["true_vertices"].shape == (15, 468, 3)
     assert clip["au_labels"].shape == (15, 8)
     assert torch.equal(clip["au_labels"] == 1, clip["au_intensity_labels"] >= 1)
+
+
+@pytest.mark.parametrize("bend", [{"mixing": 0.5}, {"noise": 0.5}, {"offset": 0.5}])
+def test_bending_changes_the_fit_and_not_the_truth(pool, bend):
+    clean, bent = SyntheticClips(pool, seed=3)[0], SyntheticClips(pool, seed=3, **bend)[0]
+    for name in clean:
+        assert torch.equal(clean[name], bent[name]) == (name != "vertices"), name
+    moved = bent["vertices"] - clean["vertices"]
+    assert moved.norm(dim=-1).max() > 1e-5
+    assert torch.equal(bent["vertices"], SyntheticClips(pool, seed=3, **bend)[0]["vertices"])
+    if "offset" in bend:  # the same in every frame
+        torch.testing.assert_close(moved, moved[:1].expand_as(moved), atol=1e-6, rtol=0)
 
 
 def test_whole_sequences_without_a_clip_length(pool):
@@ -133,7 +250,7 @@ def test_pool_files(pool, tmp_path):
     loaded = SequencePool.load(path)
     assert torch.equal(loaded.vertices(2), pool.vertices(2))
     assert loaded.frame_rate == pool.frame_rate
-    assert loaded.provenance == pool.provenance
+    assert loaded.provenance == json.loads(json.dumps(pool.provenance))
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match=r"pool\.safetensors"):
         SequencePool.load(path)
@@ -161,12 +278,33 @@ def test_smooth_fields_have_unit_variance_and_are_smooth():
     assert (fields**2).sum(0).mean() == pytest.approx(1, abs=1e-5)
 
 
+def test_a_foreign_source_is_moderated():
+    """Neither head motion nor answers far beyond the rendered ones come in; the rest stays as it was."""
+    rng = np.random.default_rng(0)
+    mean = load_tracker_response().tracked_mean.numpy().astype(np.float64)
+    answer = load_tracker_response().tracked_linear.numpy().astype(np.float64)
+    turned = np.cross([0.0, 0.1, 0.0], mean) + [0.01, 0.0, 0.0] + 0.05 * mean
+    clean = moderated(answer, answer, mean)
+    np.testing.assert_allclose(moderated(answer + turned / 2, answer, mean), clean, atol=1e-6)
+    np.testing.assert_allclose(moderated(2 * answer, answer, mean), 2 * clean, atol=1e-6)
+    np.testing.assert_allclose(moderated(20 * answer, answer, mean), MOST * clean, atol=1e-5)
+    assert np.abs(clean.sum(1).sum(1)).max() < 1e-4  # no shift is left
+    noise = rng.normal(0, 0.001, answer.shape)
+    assert moderated(noise, answer, mean).shape == answer.shape
+
+
+@pytest.mark.shared_data
 def test_a_map_of_real_people(shared_data):
     source = read_pyfeat_map(shared_data / "pyfeat" / "au_to_mesh_pls_v4.npz")
     assert source.displacement.shape == (19, 2, 478, 3)
     assert source.known.all()
     smile = source.displacement[facs.ALL.index(12)].sum(0)
     assert smile[291, 0] > 0 > smile[61, 0]
+    mixed = SequenceSampler(load_tracker_response(), source, SETTINGS, seed=7)
+    assert mixed.provenance["sources"][1] == source.name
+    assert np.isfinite(mixed(0).face.landmarks[mixed(0).face.valid]).all()
+    alone = SequenceSampler(load_tracker_response(), settings=SETTINGS, seed=7)
+    np.testing.assert_array_equal(mixed(0).weights, alone(0).weights)  # the truth does not hang on the tracker
 
 
 def test_not_a_map(tmp_path):

@@ -8,6 +8,8 @@ person's at rest in the same pose, which takes the pose's error out. Every sampl
 """
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from torch import Tensor
 
 from .. import facs
 from ..data.synthetic.tracked_renders import load_shards
+from ..errors import AUD3DFaceError
+from ..export.files import atomic_path
 from ..face_models.ict import ICTFaceKit
 from ..geometry import similarity_alignment
 from ..tracking.topology import boundary_loops, face_mesh_triangles, mirror_indices
@@ -163,13 +167,8 @@ def _without_notches(regions: Tensor, rounds: int = 2) -> Tensor:
     return regions
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--renders", type=Path, required=True, help="folder of data.synthetic.tracked_renders")
-    parser.add_argument("--ict-facekit", type=Path, required=True, help="npz of ICT-FaceKit, for the AU regions")
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
-    renders = load_shards(arguments.renders)
+def learn(renders: dict[str, np.ndarray], kit: ICTFaceKit, output: Path) -> None:
+    """Makes the face model from renders of `load_shards`, writes it, and prints how well it spans held-out people."""
     people = np.unique(renders["person"])
     held_out = np.isin(renders["person"], people[int(len(people) * (1 - HELD_OUT)) :])
     learning = torch.from_numpy(renders["found"] & renders["at_rest"] & ~held_out)
@@ -193,11 +192,10 @@ def main() -> None:
         "expression_basis": expression_basis,
         "faces": torch.from_numpy(triangles).int(),
         "uv": unwrap(template, triangles),
-        "au_regions": au_regions(ICTFaceKit(arguments.ict_facekit), template),
+        "au_regions": au_regions(kit, template),
     }
-    temporary = arguments.output.with_suffix(".part")
-    save_file({key: value.contiguous() for key, value in model.items()}, temporary)
-    temporary.replace(arguments.output)
+    with atomic_path(output) as temporary:
+        save_file({key: value.contiguous() for key, value in model.items()}, temporary)
 
     print(f"{aligned.usable.sum()} of {len(held_out)} renders of {len(people)} people; {HELD_OUT:.0%} of them held out")
     for name, variance in (("identity", shape_variance), ("weighted expression", expression_variance)):
@@ -210,5 +208,22 @@ def main() -> None:
         )
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m au_d3dface.training.learn_facemesh", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--renders", type=Path, required=True, help="folder of data.synthetic.tracked_renders")
+    parser.add_argument("--ict-facekit", type=Path, required=True, help="npz of ICT-FaceKit, for the AU regions")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        renders = load_shards(options.renders)
+        learn(renders, ICTFaceKit(options.ict_facekit), options.output)
+    except AUD3DFaceError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,6 +9,8 @@ component analysis; every sample enters twice, as it is and mirrored.
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,10 @@ from torch import Tensor
 from .. import facs
 from ..data.synthetic.tracked_renders import load_shards
 from ..data.synthetic.tracker_response import pose_features
+from ..errors import AUD3DFaceError, InputError
+from ..export.files import atomic_path
 from ..face_models import FaceMesh, ICTFaceKit
+from ..tracking import NUM_LANDMARKS
 from .learn_facemesh import principal_modes
 from .render_alignment import IMAGE_TO_HEAD, align_renders, mirrored, robust_alignment
 
@@ -63,6 +68,9 @@ def measure_expressions(motion: Tensor, units: Tensor, other: Tensor, left: Tens
         motion: (R, 478, 3) tracked displacement from rest, samples and their mirror images.
         units: (R, 19, 2) activations. other: (R, 57) weights of shapes that are no AU.
         left: (478,) in 0-1, how much a point belongs to the subject's left.
+
+    Raises:
+        InputError: too few samples.
     """
     both = units.mean(-1)
     pairs = [(facs.ALL.index(a), facs.ALL.index(b)) for a, b in PAIRS]
@@ -88,6 +96,8 @@ def measure_expressions(motion: Tensor, units: Tensor, other: Tensor, left: Tens
     halves = torch.stack([left, 1 - left])[:, None, :, None]
     for k in range(NUM_AU):
         rows = alone & (both[:, k] > 0.3)
+        if rows.sum() < VARIATION_FACTORS:
+            raise InputError(f"too few renders show {facs.label(facs.ALL[k])} strongly and alone; render more people")
         modes, variance = principal_modes(residual[rows], VARIATION_FACTORS)
         variation[k] = halves * modes * (parts[1 + k] / variance.sum()) ** 0.5
     noise, variance = principal_modes(residual[alone & (both.amax(1) < 0.5)], NOISE_FACTORS)
@@ -183,17 +193,29 @@ def rms(points: Tensor) -> float:
     return 1e3 * float(points[..., :468, :].square().sum(-1).mean().sqrt())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--renders", type=Path, required=True, help="folder of data.synthetic.tracked_renders")
-    parser.add_argument("--ict-facekit", type=Path, required=True, help="npz of ICT-FaceKit")
-    parser.add_argument(
-        "--jitter-landmarks", type=Path, nargs="+", required=True, help="npy of (T, 478, 3) of real video"
-    )
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
-    renders, kit, template = load_shards(arguments.renders), ICTFaceKit(arguments.ict_facekit), FaceMesh().template
-    torch.set_grad_enabled(False)
+def read_landmarks(path: str | Path) -> np.ndarray:
+    """(T, 478, 3) float32 of a real clip, NaN where the face was lost; three frames or more.
+
+    Raises:
+        InputError: the file is missing, damaged or something else.
+    """
+    try:
+        clip = np.load(path, allow_pickle=False)
+        if clip.ndim != 3 or clip.shape[1:] != (NUM_LANDMARKS, 3) or len(clip) < 3:
+            raise ValueError(f"it has the shape {clip.shape}")
+    except (OSError, ValueError, AttributeError, EOFError) as error:
+        raise InputError(f"{path} does not hold landmarks (T, 478, 3) of a clip ({error}); give another npy") from error
+    return clip.astype(np.float32)
+
+
+@torch.no_grad()
+def learn(renders: dict[str, np.ndarray], kit: ICTFaceKit, clips: list[np.ndarray], output: Path) -> None:
+    """Measures everything, prints what it found, and writes the file.
+
+    Args:
+        renders: of `load_shards`. clips: landmarks (T, 478, 3) of real video.
+    """
+    template = FaceMesh().template
     aligned = align_renders(renders, template)
     units, other = torch.from_numpy(renders["action_units"]), torch.from_numpy(renders["other"])
     moving = np.flatnonzero(aligned.usable & ~renders["at_rest"])
@@ -215,7 +237,7 @@ def main() -> None:
         renders["person"][resting],
         template,
     )
-    tensors["jitter"] = measure_jitter([np.load(path) for path in arguments.jitter_landmarks], template)
+    tensors["jitter"] = measure_jitter(clips, template)
     tensors["au_weights"] = kit.au_to_expression(facs.ALL)
     tensors["true_expression"] = kit.landmarks_468(kit.expression_basis, kit.faces)
     true_response = torch.tensordot(tensors["au_weights"], tensors["true_expression"], dims=1)
@@ -227,10 +249,30 @@ def main() -> None:
     # Displacements are small enough for half precision; positions are not.
     stored = {n: (t if n.endswith("_mean") else t.half()).contiguous() for n, t in tensors.items()}
     stored["action_units"], stored["pairs"] = torch.tensor(facs.ALL), torch.tensor(PAIRS)
-    temporary = arguments.output.with_suffix(".part")
-    save_file(stored, temporary, {"expression_names": json.dumps(kit.expression_names)})
-    temporary.replace(arguments.output)
+    with atomic_path(output) as temporary:
+        save_file(stored, temporary, {"expression_names": json.dumps(kit.expression_names)})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m au_d3dface.training.learn_tracker_response", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--renders", type=Path, required=True, help="folder of data.synthetic.tracked_renders")
+    parser.add_argument("--ict-facekit", type=Path, required=True, help="npz of ICT-FaceKit")
+    parser.add_argument(
+        "--jitter-landmarks", type=Path, nargs="+", required=True, help="npy of (T, 478, 3) of real video"
+    )
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    try:
+        renders = load_shards(options.renders)
+        clips = [read_landmarks(path) for path in options.jitter_landmarks]
+        learn(renders, ICTFaceKit(options.ict_facekit), clips, options.output)
+    except AUD3DFaceError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,12 +12,9 @@ from ..coarse import CoarseReconstructor
 from ..data.synthetic.pool import SequencePool, SequenceSource, SyntheticClips, build_pool
 from ..data.synthetic.rendered_sequences import StoredSequences
 from ..data.synthetic.responses import read_pyfeat_map
-from ..data.synthetic.sequences import SequenceSampler, SequenceSettings
+from ..data.synthetic.sequences import HELD_OUT_SEED, SequenceSampler, SequenceSettings
 from ..data.synthetic.tracker_response import load_tracker_response
 from .arguments import DataArguments
-
-HELD_OUT_SEED = 1_000_003
-"""Added to the seed of the held-out people: other identities, gains, trajectories and noise throughout."""
 
 
 @dataclass

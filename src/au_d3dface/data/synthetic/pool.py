@@ -107,13 +107,13 @@ class SequencePool:
         """
         first = pools[0]
         for other in pools[1:]:
-            if (other.num_frames, other.frame_rate, other.expression_basis.shape) != (
-                first.num_frames, first.frame_rate, first.expression_basis.shape
-            ):  # fmt: skip
+            if (other.num_frames, other.frame_rate) != (first.num_frames, first.frame_rate):
                 raise InputError(
                     f"sequences of {other.num_frames} frames at {other.frame_rate:g} a second cannot be joined with "
                     f"those of {first.num_frames} at {first.frame_rate:g}; make both alike"
                 )
+            if not all(torch.equal(getattr(other, n), getattr(first, n)) for n in ("expression_basis", "geometry")):
+                raise InputError("sequences fitted with another face model cannot be joined; fit both anew")
         parts = {n: torch.cat([getattr(p, n) for p in pools]) for n in cls._PER_SEQUENCE}
         return replace(first, **parts, provenance=[part for pool in pools for part in pool.provenance])
 

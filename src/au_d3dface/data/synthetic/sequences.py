@@ -23,8 +23,12 @@ from .responses import ResponseSource, smooth_fields
 from .tracker_response import TrackerResponse, pose_features
 from .trajectories import OTHER_SHAPES, Performance, sample_performance, smooth_noise
 
+HELD_OUT_SEED = 1_000_003
+"""Added to the seed of held-out people: other identities, gains, trajectories and noise throughout."""
+
 IRIS_DIAMETER = 0.0117
 MOST = 3.0
+"""Times that a source's answer to an AU may be as large as the rendered one."""
 _EYE_CORNERS = ((33, 133), (362, 263))  # subject's right eye, left eye
 _IRISES = (slice(468, 473), slice(473, 478))
 

@@ -9,7 +9,10 @@ same seed gives the same renders whatever the number of workers; shards that exi
 
 import argparse
 import multiprocessing
-import os
+import sys
+import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +22,8 @@ import torch
 from tqdm import tqdm
 
 from ... import facs
+from ...errors import AUD3DFaceError, InputError, UsageError
+from ...export.files import atomic_path, output_errors
 from ...face_models.ict import ICTFaceKit
 from .picture_tracking import PictureTracker
 from .scenes import HeadPainter, random_appearance, random_background, random_camera, random_lighting
@@ -156,20 +161,27 @@ def load_shards(folder: Path) -> dict[str, np.ndarray]:
 
     Returns:
         person (R,), identity (R, 100), action_units (R, 19, 2) of `facs.ALL` and the subject's left and right,
-        other (R, 57), expression (R, 57) all weights beyond those at rest, pose (R,), at_rest (R,), rotation (R, 3, 3),
-        distance (R,) metres, scale (R,) pixels per metre, centre (R, 2) pixels (see `scenes.Camera`),
+        other (R, 57), expression (R, 57) all ICT weights beyond those at rest, pose (R,), at_rest (R,),
+        rotation (R, 3, 3), distance (R,) metres, scale (R,) pixels per metre, centre (R, 2) pixels (`scenes.Camera`),
         true_points (R, 468, 3) metres in the head frame, tracked (R, 478, 3) image frame, found (R,).
 
     Raises:
-        FileNotFoundError: no shard there.
+        InputError: no shard there, or one is damaged.
     """
     paths = sorted(Path(folder).glob("renders_*.npz"))
     if not paths:
-        raise FileNotFoundError(f"{folder} holds no renders_*.npz; make them with data.synthetic.tracked_renders")
+        raise InputError(
+            f"{folder} holds no renders_*.npz; make them with python -m au_d3dface.data.synthetic.tracked_renders"
+        )
     shards = []
     for path in paths:
-        with np.load(path) as npz:
-            shards.append({key: npz[key] for key in npz})
+        try:
+            with np.load(path, allow_pickle=False) as npz:
+                shards.append({key: npz[key] for key in npz})
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"{path} is damaged ({error}); delete it and render it again") from error
+    if any(shard.keys() != shards[0].keys() for shard in shards):
+        raise InputError(f"{folder} holds renders of different kinds; render them again into another folder")
     return {key: np.concatenate([shard[key] for shard in shards]) for key in shards[0]}
 
 
@@ -183,11 +195,8 @@ def _make_shard(shard: int, kit: Path, output: Path, seed: int) -> int:
     made = [render_person(person, seed, head, painter, tracker) for person in people]
     tracker.close()
     arrays = {key: np.concatenate([m[key] for m in made]) for key in made[0]}
-    target = output / f"renders_{shard:05d}.npz"
-    temporary = target.with_suffix(".part")
-    with open(temporary, "wb") as file:
-        np.savez(file, **arrays)
-    os.replace(temporary, target)
+    with atomic_path(output / f"renders_{shard:05d}.npz") as temporary:
+        np.savez(temporary, **arrays)
     return int((~arrays["found"]).sum())
 
 
@@ -201,28 +210,34 @@ def _head(kit: Path) -> tuple[ICTFaceKit, HeadPainter]:
     return _CACHE[kit]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m au_d3dface.data.synthetic.tracked_renders", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--ict-facekit", type=Path, required=True, help="npz of ICT-FaceKit")
     parser.add_argument("--output", type=Path, required=True, help="folder for renders_*.npz")
     parser.add_argument("--count", type=int, default=6000, help="renders, rounded up to whole shards")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    ICTFaceKit(arguments.ict_facekit)  # fails here, with its sentence, rather than in a worker
-    shards = range(-(-arguments.count // (PER_PERSON * PEOPLE_PER_SHARD)))
-    waiting = [s for s in shards if not (arguments.output / f"renders_{s:05d}.npz").exists()]
-    work = partial(_make_shard, kit=arguments.ict_facekit, output=arguments.output, seed=arguments.seed)
-    lost = 0
-    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-        progress = tqdm(pool.imap_unordered(work, waiting), total=len(waiting), unit="shard")
-        for missed in progress:
-            lost += missed
-    print(
-        f"{len(shards) * PER_PERSON * PEOPLE_PER_SHARD} renders in {arguments.output}; no face found in {lost} new ones"
-    )
+    options = parser.parse_args(arguments)
+    try:
+        if min(options.count, options.workers) < 1 or options.seed < 0:
+            raise UsageError("--count and --workers must be at least 1, and --seed at least 0")
+        with output_errors(options.output):
+            options.output.mkdir(parents=True, exist_ok=True)
+        ICTFaceKit(options.ict_facekit)  # fails here, with its sentence, rather than in a worker
+        shards = range(-(-options.count // (PER_PERSON * PEOPLE_PER_SHARD)))
+        waiting = [s for s in shards if not (options.output / f"renders_{s:05d}.npz").exists()]
+        work = partial(_make_shard, kit=options.ict_facekit, output=options.output, seed=options.seed)
+        with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+            lost = sum(tqdm(pool.imap_unordered(work, waiting), total=len(waiting), unit="shard"))
+    except AUD3DFaceError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    made = len(shards) * PER_PERSON * PEOPLE_PER_SHARD
+    print(f"{made} renders in {options.output}; no face found in {lost} new ones")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

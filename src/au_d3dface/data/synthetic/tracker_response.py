@@ -45,7 +45,7 @@ class TrackerResponse:
             standard deviation each, of true faces scaled to the size of the tracked ones.
         size_deviation: () standard deviation of the logarithm of the true face's size over people.
         au_weights: (19, 2, 57) ICT-FaceKit's expression weights of each AU and side at activation 1.
-        true_expression: (57, 468, 3) true displacement at weight 1 of each of its shapes; linear, alike for everyone.
+        true_expression: (57, 468, 3) true displacement at weight 1 of each of its shapes; linear, the same for all.
         tracked_other: (57, 478, 3) the tracker's mean answer to the shapes that are no AU; zero for all others.
         tracked_linear, tracked_quadratic: (19, 2, 478, 3) the tracker's mean answer.
         tracked_variation: (19, 2, F, 478, 3) factors of how people differ in it, at activation 1.

@@ -185,14 +185,14 @@ def _resting_face(rng, show, end: float) -> None:
     start, peak, balance = -rng.uniform(1, 3), rng.uniform(FAINTEST, 3.0), _balance(rng)
     au, parted = int(rng.choice([4, 25, 17, 14, 24, 7])), rng.random() < 0.5
     if kind < 0.05:
-        for unit, relative in ((12, 1.0), (6, 0.7), (25, 0.7 * parted)):
-            show(unit, start, 0.5, 2 * end + 6, 1.0, peak * relative, balance)
+        for unit, relative in ((12, 1.0), (6, 0.7), (25, 0.7))[: 2 + parted]:
+            show(unit, start, 0.5, 2 * end + 6, 1.0, max(peak * relative, FAINTEST), balance)
     elif kind < 0.1:
         show(au, start, 0.5, 2 * end + 6, 1.0, peak, balance)
 
 
 def _speech(rng, show, move, end: float, share: float) -> None:
-    """Bouts of speech: lips and jaw open and close 3-6 times a second, round and roll; other AUs flash up."""
+    """Bouts of speech: lips and jaw open and close 3-6 times a second, round and roll; other lower AUs flash up."""
     speaks, effort = rng.random() < share, rng.uniform(0.6, 1.1)
     start = rng.exponential(2.0) - 1.0
     both = np.ones(2)
@@ -228,20 +228,12 @@ def _speech(rng, show, move, end: float, share: float) -> None:
 def _mouth_aside(rng, move, end: float) -> None:
     """Now and then a mouth is pushed to a side, a jaw moved, the lips rounded, the cheeks filled with air."""
     start = rng.exponential(12.0)
-    choices = (
-        "mouthLeft",
-        "mouthRight",
-        "jawLeft",
-        "jawRight",
-        "jawForward",
-        "mouthPucker",
-        "mouthFunnel",
-        "cheekPuff",
-    )
+    choices = ("mouthLeft", "mouthRight", "jawLeft", "jawRight", "jawForward")
+    choices += ("mouthPucker", "mouthFunnel", "cheekPuff")
     while start < end:
         name, peak = choices[int(rng.integers(len(choices)))], rng.uniform(0.15, 0.7)
         onset, apex, offset = rng.uniform(0.15, 0.5), rng.exponential(0.7), rng.uniform(0.2, 0.6)
-        for half in ("cheekPuff_L", "cheekPuff_R") if name == "cheeks" else (name,):
+        for half in ("cheekPuff_L", "cheekPuff_R") if name == "cheekPuff" else (name,):
             move(half, start, onset, apex, offset, peak)
         start += onset + apex + offset + rng.exponential(12.0)
 
@@ -263,15 +255,23 @@ def _settle(intensity: np.ndarray) -> np.ndarray:
     out = intensity.copy()
     for a, b in EXCLUSIONS:
         x, y = intensity[:, column[a]].max(-1), intensity[:, column[b]].max(-1)
-        keep = np.clip(1 - (np.maximum(x, y) - np.minimum(x, y)) / 1.0, 0, 1)  # a hand-over takes no jump
-        keep = np.where(np.minimum(x, y) > 0, 0.4 * keep, 1.0)
-        weaker = np.where(x < y, column[a], column[b])
-        rows = np.arange(len(out))
-        # At a tie both give way, so the order of the pair does not matter.
-        out[rows, weaker] *= keep[:, None]
+        out[:, column[a]] *= _kept(x, y)[:, None]
+        out[:, column[b]] *= _kept(y, x)[:, None]
     jaw = out[:, column[26]]
     out[:, column[25]] = np.maximum(out[:, column[25]], 0.5 * jaw)  # a dropped jaw parts the lips
     return out
+
+
+def _kept(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(T,) the share of an AU that one which excludes it lets through.
+
+    Continuous in both intensities, so that a hand-over takes no jump: at a tie both keep 0.4; the weaker vanishes where
+    the other is 1 ahead, the stronger is whole from 0.5 ahead on, or from as much as there is of the other.
+    """
+    ahead = own - other
+    weaker = 0.4 * np.clip(1 + ahead, 0, 1)
+    stronger = 1 - 0.6 * np.clip(1 - ahead / np.clip(other, 1e-6, 0.5), 0, 1)
+    return np.where(ahead < 0, weaker, stronger)
 
 
 def _balance(rng) -> np.ndarray:
