@@ -217,6 +217,13 @@ def test_usage_errors_of_argparse(capsys):
     assert "--output" in capsys.readouterr().err
 
 
+def test_signals_are_as_they_were_after_a_command(tmp_path, capsys):
+    """Else processes forked later could not be stopped by SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["reconstruct", str(tmp_path / "missing.mp4"), "-o", str(tmp_path / "out")]) == 4
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.slow  # a real process must start, load, and be interrupted in the middle of its work
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_nothing_half_written(number, tmp_path):

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status; a user's mistake ends in one sentence, never in a traceback."""
     options = _parser().parse_args(arguments)
     # Someone who stops the program politely (a scheduler, `kill`) gets the same tidying up as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return options.run(options)
     except AUD3DFaceError as error:
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("au-d3dface: interrupted; nothing was left half-written", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, previous)  # a Python program that calls this goes on as it was
 
 
 def _parser() -> argparse.ArgumentParser:

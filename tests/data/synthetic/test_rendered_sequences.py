@@ -137,6 +137,12 @@ def drop(path):
     np.savez(path, **arrays)
 
 
+def add(path):
+    with np.load(path) as npz:
+        arrays = {name: npz[name] for name in npz}
+    np.savez(path, **arrays, more=np.zeros(PER_SHARD))
+
+
 def shorten(path):
     with np.load(path) as npz:
         arrays = {name: npz[name][:2] for name in npz}
@@ -148,13 +154,20 @@ def replace_by_one_array(path):
         np.save(file, np.zeros(3))
 
 
-@pytest.mark.parametrize("damage", [cut, flip, drop, shorten, replace_by_one_array, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("damage", [cut, flip, replace_by_one_array, lambda path: path.write_bytes(b"")])
 def test_a_damaged_shard_is_one_sentence(folder, damage):
     damage(folder / "sequences_00001.npz")
     stored = StoredSequences(folder)
     assert stored(PER_SHARD - 1).face.valid.all()
     with pytest.raises(InputError, match=r"sequences_00001\.npz is damaged .*delete it and render it again"):
         stored(PER_SHARD)
+
+
+@pytest.mark.parametrize(("change", "name"), [(drop, "rest"), (add, "more"), (shorten, "times")])
+def test_other_arrays_are_no_shard(folder, change, name):
+    change(folder / "sequences_00001.npz")
+    with pytest.raises(InputError, match=rf"sequences_00001\.npz is not a shard of sequences \('{name}'"):
+        StoredSequences(folder)(PER_SHARD)
 
 
 def test_folders_without_sequences(folder, tmp_path):

@@ -141,11 +141,15 @@ class StoredSequences:
 def _read_shard(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as npz:
-            arrays = {name: npz[name] for name in (*_ARRAYS, "landmarks", "valid")}
-        if {array.shape[:1] for array in arrays.values()} != {(PER_SHARD,)}:
-            raise ValueError(f"it does not hold {PER_SHARD} sequences")
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = {name: npz[name] for name in npz}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is damaged ({error}); delete it and render it again") from error
+    wrong = sorted(arrays.keys() ^ {*_ARRAYS, "landmarks", "valid"})
+    wrong += [name for name, array in arrays.items() if array.shape[:1] != (PER_SHARD,)]
+    if wrong:
+        raise InputError(
+            f"{path} is not a shard of sequences ({wrong[0]!r} is missing or another); delete it and render it again"
+        )
     return arrays
 
 
