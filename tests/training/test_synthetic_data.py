@@ -13,7 +13,7 @@ from au_d3dface.errors import CheckpointError, InputError
 from au_d3dface.face_models import load_face_model
 from au_d3dface.training import synthetic_data
 from au_d3dface.training.arguments import DataArguments
-from au_d3dface.training.synthetic_data import synthetic_pools
+from au_d3dface.training.synthetic_data import synthetic_pools, training_clips
 
 ARGUMENTS = DataArguments(sequences=3, held_out=2, seconds=2.0, seed=5)
 
@@ -32,36 +32,54 @@ def stored(tmp_path_factory):
     return folder
 
 
-def pools(arguments, coarse, folder):
-    return synthetic_pools(arguments, coarse, 10.0, folder, show_progress=False)
+def pools(arguments, coarse, folder, frame_rate=10.0):
+    return synthetic_pools(arguments, coarse, frame_rate, folder, show_progress=False)
 
 
 def test_held_out_people_come_from_another_seed(coarse, tmp_path):
-    train, held_out = pools(ARGUMENTS, coarse, tmp_path)
-    assert (len(train), len(held_out)) == (3, 2)
-    assert train.frame_rate == held_out.frame_rate == 10
-    assert train.num_frames == 20
-    assert [part["seed"] for part in train.provenance + held_out.provenance] == [5, 5 + HELD_OUT_SEED]
-    distance = (train.true_neutral[:, None] - held_out.true_neutral[None]).norm(dim=-1).amax(-1)
+    found = pools(ARGUMENTS, coarse, tmp_path)
+    assert found.rendered is None
+    assert found.train == [found.fast]
+    assert (len(found.fast), len(found.held_out)) == (3, 2)
+    assert found.fast.frame_rate == found.held_out.frame_rate == 10
+    assert found.fast.num_frames == 20
+    assert [part["seed"] for part in found.fast.provenance + found.held_out.provenance] == [5, 5 + HELD_OUT_SEED]
+    distance = (found.fast.true_neutral[:, None] - found.held_out.true_neutral[None]).norm(dim=-1).amax(-1)
     assert distance.min() > 5e-4
 
 
-def test_rendered_sequences_come_first_and_take_the_place_of_held_out_ones(coarse, stored, tmp_path):
-    arguments = replace(ARGUMENTS, rendered=str(stored), rendered_held_out=str(stored))
-    train, held_out = pools(arguments, coarse, tmp_path)
-    assert (len(train), len(held_out)) == (PER_SHARD + 3, PER_SHARD)
-    assert [(part["seed"], part["sequences"]) for part in train.provenance] == [(77, PER_SHARD), (5, 3)]
-    assert [part["seed"] for part in held_out.provenance] == [77]
+def test_rendered_sequences_stand_beside_fast_ones_and_in_the_place_of_held_out_ones(coarse, stored, tmp_path):
+    found = pools(replace(ARGUMENTS, rendered=str(stored), rendered_held_out=str(stored)), coarse, tmp_path)
+    assert [len(pool) for pool in (found.rendered, found.fast, found.held_out)] == [PER_SHARD, 3, PER_SHARD]
+    assert [pool.provenance[0]["seed"] for pool in (*found.train, found.held_out)] == [77, 5, 77]
     for index in range(PER_SHARD):
-        assert torch.equal(train.vertices(index), held_out.vertices(index))
-        assert torch.equal(train.true_vertices(index), held_out.true_vertices(index))
-    assert len(list(tmp_path.glob("rendered-*.safetensors"))) == 2  # one of them held out
+        assert torch.equal(found.rendered.vertices(index), found.held_out.vertices(index))
+        assert torch.equal(found.rendered.true_vertices(index), found.held_out.true_vertices(index))
+
+
+def test_the_clips_of_an_epoch(coarse, stored, tmp_path):
+    """Rendered sequences several times at other phases and hardly bent, fast ones once, marked for the teacher."""
+    arguments = replace(ARGUMENTS, rendered=str(stored), clip_length=8, rendered_repeats=3, neutral_error=0.0)
+    arguments = replace(arguments, rendered_bending=0.0, offset=1.0)
+    found = pools(arguments, coarse, tmp_path)
+    clips = training_clips(found, arguments, (12, 25), seed=1)
+    assert len(clips) == 3 * PER_SHARD + 3
+    first = [clips[index] for index in range(len(clips))]
+    assert [bool(clip["taught"]) for clip in first] == 3 * PER_SHARD * [False] + 3 * [True]
+    clips.begin_epoch(1)
+    repeats = [clips[index]["vertices"] for index in (0, PER_SHARD, 2 * PER_SHARD)]
+    assert any(not torch.equal(repeats[0], other) for other in repeats[1:])
+    for clip in repeats:  # each is a stretch of the sequence, as it was fitted
+        whole = found.rendered.vertices(0)
+        assert min((whole[start : start + 8] - clip).abs().max() for start in range(13)) < 1e-6
+    clip = clips[3 * PER_SHARD]["vertices"]
+    assert min((found.fast.vertices(0)[start : start + 8] - clip).abs().max() for start in range(13)) > 1e-5
 
 
 def test_pools_are_made_once(coarse, tmp_path, monkeypatch):
     first = pools(ARGUMENTS, coarse, tmp_path)
     files = sorted(tmp_path.iterdir())
-    assert [path.name.rsplit("-", 1)[0] for path in files] == ["held-out", "train"]
+    assert [path.name.rsplit("-", 1)[0] for path in files] == ["fast", "fast-held-out"]
 
     def never(*arguments):
         raise AssertionError("a pool was made again")
@@ -69,7 +87,7 @@ def test_pools_are_made_once(coarse, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(synthetic_data, "build_pool", never)
         again = pools(ARGUMENTS, coarse, tmp_path)
-    for a, b in zip(first, again, strict=True):
+    for a, b in ((first.fast, again.fast), (first.held_out, again.held_out)):
         assert torch.equal(a.expression, b.expression)
         assert torch.equal(a.weights, b.weights)
     for change in ({"seed": 6}, {"sequences": 2}):
@@ -85,14 +103,14 @@ def test_a_folder_for_pools_may_be_named(coarse, tmp_path):
 
 
 def test_what_cannot_be_used_is_one_sentence(coarse, stored, tmp_path):
-    with pytest.raises(InputError, match=r"30 frames at 10 .* those of 20 at 10"):
-        pools(replace(ARGUMENTS, seconds=3.0, rendered=str(stored)), coarse, tmp_path)
+    with pytest.raises(InputError, match="holds sequences of 10 frames a second, but the network takes 15"):
+        pools(replace(ARGUMENTS, rendered=str(stored)), coarse, tmp_path, frame_rate=15.0)
     with pytest.raises(InputError, match="holds no sequences"):
         pools(replace(ARGUMENTS, rendered=str(tmp_path / "none")), coarse, tmp_path)
     with pytest.raises(CheckpointError, match="does not exist"):
         pools(replace(ARGUMENTS, tracker_response=str(tmp_path / "none")), coarse, tmp_path)
     pools(ARGUMENTS, coarse, tmp_path / "kept")
-    kept = next((tmp_path / "kept").glob("train-*"))
+    kept = next((tmp_path / "kept").glob("fast-[!h]*"))
     kept.write_bytes(b"damaged")
-    with pytest.raises(InputError, match=r"train-.* is not a pool .*delete it"):
+    with pytest.raises(InputError, match=r"fast-.* is not a pool .*delete it"):
         pools(ARGUMENTS, coarse, tmp_path / "kept")

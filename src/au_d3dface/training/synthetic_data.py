@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ..data.synthetic.rendered_sequences import StoredSequences
 from ..data.synthetic.responses import read_pyfeat_map
 from ..data.synthetic.sequences import HELD_OUT_SEED, SequenceSampler, SequenceSettings
 from ..data.synthetic.tracker_response import load_tracker_response
+from ..errors import InputError
 from .arguments import DataArguments
 
 
@@ -45,7 +47,8 @@ def synthetic_pools(
         folder: where the pools are kept unless the arguments name one. A file's name says what it was made from.
 
     Raises:
-        InputError: py-feat's map or the rendered sequences cannot be read, or a kept pool is damaged.
+        InputError: py-feat's map or the rendered sequences cannot be read or have another rate, or a kept pool is
+            damaged.
         CheckpointError: the tracker's statistics cannot be read.
     """
     response = load_tracker_response(arguments.tracker_response)
@@ -63,7 +66,13 @@ def synthetic_pools(
 
     def rendered(name: str, path: str) -> SequencePool:
         source = StoredSequences(path)
-        return pool(name, source, len(source))
+        made = pool(name, source, len(source))
+        if not math.isclose(made.frame_rate, frame_rate, rel_tol=1e-3):
+            raise InputError(
+                f"{path} holds sequences of {made.frame_rate:g} frames a second, but the network takes {frame_rate:g}; "
+                "render them at its rate"
+            )
+        return made
 
     found, fast = None, None
     if arguments.rendered:
