@@ -360,7 +360,7 @@ def test_a_sequence_read_in_two_parts_is_the_whole(cut, cross_attention):
         if not cut_inputs["au_labels"].shape[1]:
             continue
         first[part.start] = model(**cut_inputs, frame_mask=mask[:, part], past_key_values=cache, use_cache=True)
-        cache = first[part.start].past_key_values
+        cache = first[part.start].cache
         assert cache.slot_mask.shape[1] == min(part.stop, WINDOW - 1)
         for keys, values in cache.label_keys + cache.feature_keys:
             assert keys.shape[2] == values.shape[2] == min(part.stop, WINDOW - 1)

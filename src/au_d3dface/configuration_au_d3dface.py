@@ -132,7 +132,7 @@ class AUD3DFaceConfig(PreTrainedConfig):
     """
 
     model_type = "au_d3dface"
-    keys_to_ignore_at_inference = ("past_key_values",)
+    keys_to_ignore_at_inference = ("cache",)
 
     action_units: tuple[int, ...] | list[int] = facs.ALL
     num_vertices: int = 468

@@ -630,7 +630,7 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
             cache = cache.crop(0, self.config.attention_window) if use_cache else None
         elif temporal is None:
             temporal = torch.zeros_like(spatial[:, :, 0])
-        output = AUD3DFaceModelOutput(temporal_embeddings=temporal, spatial_embeddings=spatial, past_key_values=cache)
+        output = AUD3DFaceModelOutput(temporal_embeddings=temporal, spatial_embeddings=spatial, cache=cache)
         return output if return_dict or return_dict is None else output.to_tuple()
 
 
@@ -697,7 +697,7 @@ class AUD3DFaceForReconstruction(AUD3DFaceGenerationMixin, AUD3DFacePreTrainedMo
             au_intensities=self.intensities(temporal, spatial),
             temporal_embeddings=temporal,
             spatial_embeddings=spatial,
-            past_key_values=embedded.past_key_values,
+            cache=embedded.cache,
         )
         return output if return_dict or return_dict is None else output.to_tuple()
 

@@ -55,12 +55,12 @@ class AUD3DFaceModelOutput(ModelOutput):
     Attributes:
         temporal_embeddings: (B, T, d), z^t.
         spatial_embeddings: (B, T, N, d), z^s; zero where the spatial module is off.
-        past_key_values: the cache after the last frame, with `use_cache=True`.
+        cache: what follows needs of these frames, after the last one, with `use_cache=True`.
     """
 
     temporal_embeddings: Tensor | None = None
     spatial_embeddings: Tensor | None = None
-    past_key_values: AUD3DFaceCache | None = None
+    cache: AUD3DFaceCache | None = None
 
 
 @dataclass
@@ -70,7 +70,7 @@ class AUD3DFaceReconstructionOutput(ModelOutput):
         vertices: (B, T, V, 3) metres, the refined meshes Ŝ of Eq. 9, in the dtype of the meshes that were given.
         au_logits, au_probabilities: (B, T, N), Eq. 10 before and after the sigmoid.
         au_intensities: (B, T, N) in 0-5; None where the config predicts none.
-        temporal_embeddings, spatial_embeddings, past_key_values: as in [`AUD3DFaceModelOutput`].
+        temporal_embeddings, spatial_embeddings, cache: as in [`AUD3DFaceModelOutput`].
     """
 
     vertices: Tensor | None = None
@@ -79,4 +79,4 @@ class AUD3DFaceReconstructionOutput(ModelOutput):
     au_intensities: Tensor | None = None
     temporal_embeddings: Tensor | None = None
     spatial_embeddings: Tensor | None = None
-    past_key_values: AUD3DFaceCache | None = None
+    cache: AUD3DFaceCache | None = None
