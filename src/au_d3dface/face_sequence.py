@@ -23,6 +23,10 @@ HEAD_COLUMNS = ("frame", "face_id", "timestamp", "confidence", "success", "pose_
 """The first columns of `to_pandas` and of action_units.csv, with the names and signs that OpenFace users know."""
 
 
+RELEASE = 0.7
+"""An activation lasts until the probability falls below this share of the AU's threshold."""
+
+
 @dataclass(frozen=True)
 class AUEvent:
     """One activation of one action unit: from its first active frame to its last.
@@ -196,6 +200,20 @@ class FaceSequence:
         return np.greater_equal(np.nan_to_num(self.au_probabilities, nan=-1.0), self.thresholds)
 
     @property
+    def au_activity(self) -> np.ndarray:
+        """(T, N) bool, whether the AU is in an activation: from a frame whose probability reaches the threshold until
+        it falls below RELEASE of it. A probability that lingers at the threshold is one activation, not many.
+        """
+        probabilities = np.nan_to_num(self.au_probabilities, nan=-1.0)
+        above, held = probabilities >= self.thresholds, probabilities >= RELEASE * self.thresholds
+        active = np.zeros_like(above)
+        state = np.zeros(len(self.action_units), bool)
+        for frame in range(len(self)):
+            state = above[frame] | (state & held[frame])
+            active[frame] = state
+        return active
+
+    @property
     def au_motion(self) -> np.ndarray:
         """(T, N) float32 metres: mean distance of the vertices in each AU's mask from neutral; NaN where not valid."""
         distance = np.linalg.norm(self.vertices - self.neutral_vertices, axis=-1)  # (T, V)
@@ -256,16 +274,17 @@ class FaceSequence:
     def events(self, max_gap: float = 0.0) -> list[AUEvent]:
         """Every activation of every action unit, by time of onset, then by action unit.
 
-        The onset is the first frame of a run of frames whose decision is present, the offset the last. A single frame
-        below the threshold ends an event, unless `max_gap` bridges it; a frame without the person always ends it.
+        The onset is the first frame of a run of `au_activity`, the offset the last: a single frame below RELEASE of the
+        threshold ends an event, unless `max_gap` bridges it; a frame without the person always ends it.
 
         Args:
             max_gap: seconds; runs of one AU are joined where the time between the last active frame of one and the
                 first of the next is at most this, and every frame between them is valid.
         """
         found: list[AUEvent] = []
+        activity = self.au_activity
         for column, number in enumerate(self.action_units):
-            for onset, offset in self._runs(self.au_decisions[:, column], max_gap):
+            for onset, offset in self._runs(activity[:, column], max_gap):
                 span = slice(onset, offset + 1)
                 probability = self.au_probabilities[span, column]
                 intensity = None if self.au_intensities is None else self.au_intensities[span, column]

@@ -124,7 +124,7 @@ class LandmarkStream:
         assert neutral is not None  # update has just seen a frame
         if changed or self._vertices is None:
             self._vertices = self.fitting.neutral_vertices(neutral)
-            self._fitter = self.fitting.fitter(neutral)
+            self._fitter = self.fitting.fitter(neutral, landmarks[None])
             changed = True
         fit, residual = self.fitting.fit_frames(landmarks[None].float(), self._fitter)
         basis = self.fitting.face_model.expression_basis

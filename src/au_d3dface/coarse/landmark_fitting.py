@@ -19,16 +19,23 @@ from .landmark_basis import LandmarkBasis
 from .neutral import Neutral, NeutralEstimator
 
 MAX_NEUTRAL_FRAMES = 150
-NOISE_FRAMES = 90
 CHUNK = 128
-"""Frames that the neutral and the noise are estimated from, and frames that are fitted at a time."""
+"""Frames that the neutral is estimated from, and frames that are fitted at a time."""
+
+NOISE_PIXELS, LEAST_NOISE = 0.075, 6e-5
+"""Standard deviation of a landmark from frame to frame: so many pixels of the picture, but not less than so many
+metres, since the tracker looks at large faces at a smaller size. (Seen: 0.16 mm on a face 65 pixels wide, 0.06 mm on
+one of 218.) It follows from the size of the face alone, so that the frame rate of a video, at which motion looks like
+noise or does not, changes nothing."""
+
+EYE_DISTANCE = 0.089
+"""Metres between the outer eye corners of the average adult."""
 
 MISFIT_RIDGE = 5e-7
 CORRELATED_LANDMARKS = 60.0
-TYPICAL_NOISE = 1e-4
 """The ridge on expression is MISFIT_RIDGE + CORRELATED_LANDMARKS · noise², square metres: errors of neighbouring
-landmarks are alike, so that many count as one. On large faces (noise 0.06 mm) more ridge would only shorten blinks; on
-a face 65 pixels wide (0.16 mm) less would follow the noise."""
+landmarks are alike, so that many count as one. On large faces more ridge would only shorten blinks; on small ones less
+would follow the noise."""
 
 EYE_CORNERS = (33, 263)
 
@@ -82,7 +89,7 @@ class LandmarkFitting:
             neutral = self.estimate_neutral(landmarks)
         else:
             neutral = self.neutral_of_picture(neutral_landmarks)
-        fit, residual = self.fit_frames(landmarks, self.fitter(neutral, self.noise(landmarks, valid)))
+        fit, residual = self.fit_frames(landmarks, self.fitter(neutral, landmarks))
         return self.assemble(neutral, fit, residual, valid)
 
     def estimate_neutral(self, landmarks: Tensor) -> Neutral:
@@ -101,30 +108,13 @@ class LandmarkFitting:
             raise ValueError(f"neutral landmarks must be finite and of shape (478, 3), not {tuple(landmarks.shape)}")
         return self.neutral_estimator(landmarks[None].float(), at_rest=True)
 
-    def noise(self, landmarks: Tensor, valid: Tensor) -> float:
-        """Standard deviation of a landmark from frame to frame, metres: what neither pose nor smooth motion explains.
-
-        From second differences over the longest stretch of valid frames (at most NOISE_FRAMES of it, from its middle);
-        TYPICAL_NOISE where there are too few.
+    def fitter(self, neutral: Neutral, landmarks: Tensor) -> FrameFitter:
+        """The solver of this person's frames.
 
         Args:
-            landmarks: (K, 478, 3), those of the valid frames.
-            valid: (T,) bool with K true.
+            landmarks: (K, 478, 3) some of the frames, from which the size of the face in the picture is taken.
         """
-        edges = torch.diff(valid.int(), prepend=torch.zeros(1, dtype=torch.int), append=torch.zeros(1, dtype=torch.int))
-        starts, ends = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
-        lengths = ends - starts
-        longest = int(lengths.argmax())
-        first = int(lengths[:longest].sum() + (lengths[longest] - NOISE_FRAMES).clamp_min(0) // 2)
-        points = landmarks[first : first + int(lengths[longest].clamp_max(NOISE_FRAMES)), : self.basis.num_landmarks]
-        if len(points) < 8:
-            return TYPICAL_NOISE
-        fitter = FrameFitter(self.basis, self.basis.template, 0.0, self.outlier, self.depth_weight)
-        heads = fitter.start(points.mT).to_head_frame(points)[..., :2]
-        return float(1.4826 * (heads[2:] - 2 * heads[1:-1] + heads[:-2]).abs().median() / 6**0.5)
-
-    def fitter(self, neutral: Neutral, noise: float = TYPICAL_NOISE) -> FrameFitter:
-        """The solver of this person's frames; `noise` in metres, as the method of that name estimates it."""
+        noise = landmark_noise(landmarks)
         ridge = MISFIT_RIDGE + CORRELATED_LANDMARKS * noise**2
         return FrameFitter(self.basis, neutral.landmarks, ridge, self.outlier, self.depth_weight)
 
@@ -168,6 +158,13 @@ class LandmarkFitting:
             valid=valid,
             residual=timeline(residual, float("nan")),
         )
+
+
+def landmark_noise(landmarks: Tensor) -> float:
+    """Standard deviation of a landmark from frame to frame, metres, of (K, 478, 3) landmarks in the image frame."""
+    right, left = EYE_CORNERS
+    between = (landmarks[:, right] - landmarks[:, left]).norm(dim=-1).median()
+    return max(float(NOISE_PIXELS * EYE_DISTANCE / between.clamp_min(1e-6)), LEAST_NOISE)
 
 
 def relative_residual(fitter: FrameFitter, points: Tensor, fit: FrameFit) -> Tensor:

@@ -198,7 +198,7 @@ def _fitted(fitting: LandmarkFitting, sequence: TrackedSequence, neutral: Neutra
     """The coarse sequence with a neutral face that is given."""
     valid = torch.from_numpy(sequence.face.valid)
     landmarks = torch.from_numpy(sequence.face.landmarks)[valid]
-    fit, residual = fitting.fit_frames(landmarks, fitting.fitter(neutral, fitting.noise(landmarks, valid)))
+    fit, residual = fitting.fit_frames(landmarks, fitting.fitter(neutral, landmarks))
     return fitting.assemble(neutral, fit, residual, valid)
 
 

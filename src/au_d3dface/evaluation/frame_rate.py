@@ -196,6 +196,7 @@ def compare_rates(full: FaceSequence, lower: FaceSequence, rate: float, grid_rat
             f"the face that was followed at {rate:g} frames a second is at no time the one seen at the full rate"
         )
     decisions, lower_decisions = full.au_decisions[rows] & seen[:, None], lower.au_decisions[lower_rows] & seen[:, None]
+    activity, lower_activity = full.au_activity[rows] & seen[:, None], lower.au_activity[lower_rows] & seen[:, None]
     times = np.arange(length) / grid_rate
     return RateComparison(
         rate=rate,
@@ -206,7 +207,7 @@ def compare_rates(full: FaceSequence, lower: FaceSequence, rate: float, grid_rat
         kappas=cohen_kappa(lower_decisions[seen], decisions[seen]),
         events=[
             event_scores(event_intervals(mine, times), event_intervals(theirs, times))
-            for mine, theirs in zip(lower_decisions.T, decisions.T, strict=True)
+            for mine, theirs in zip(lower_activity.T, activity.T, strict=True)
         ],
     )
 
