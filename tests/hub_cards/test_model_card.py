@@ -1,0 +1,259 @@
+"""The model card: every number comes from a file, and a missing one is an error."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from au_d3dface.checkpoints import BUNDLED
+from au_d3dface.errors import InputError
+from au_d3dface.evaluation.agreement import Agreement, ClipAgreement
+from au_d3dface.evaluation.au_scores import AURows
+from au_d3dface.evaluation.calibration import WAYS, HardCase
+from au_d3dface.evaluation.frame_rate import FrameRateReport, RateComparison
+from au_d3dface.evaluation.mesh_scores import ERRORS, MeshMean, MeshScores
+from au_d3dface.evaluation.synthetic_report import FolderScores, SyntheticReport
+from au_d3dface.metrics import event_scores
+
+HUB_CARDS = Path(__file__).resolve().parents[2] / "hub_cards"
+UNITS = (4, 12, 23, 24, 28, 45)
+EVALUATIONS = ("agreement", "synthetic", "style_calm", "frame_rate")
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """The script, imported as it is when it is run."""
+    monkeypatch.syspath_prepend(str(HUB_CARDS))
+    import make_model_card
+
+    return make_model_card
+
+
+def made_up() -> dict[str, dict]:
+    """Contents by name of file: a checkpoint's, and what the evaluations' own classes say of made-up measurements."""
+    rng = np.random.default_rng(0)
+    clips = {
+        name: ClipAgreement(90 + k, 80 + k, *({u: float(rng.uniform(-1, 1)) for u in UNITS if u != 28} for _ in "ra"))
+        for k, name in enumerate(("one", "two"))
+    }
+    truth, times = rng.uniform(0, 5.5, (400, len(UNITS))) * (rng.random((400, len(UNITS))) < 0.5), np.arange(40) / 10
+    comparisons = []
+    for rate in (10.0, 20.0):
+        events = [event_scores(np.array([[3, 9], [20, 20 + k]]) / 10, np.array([[4, 9], [20, 30]]) / 10) for k in UNITS]
+        kappas = rng.random(len(UNITS))
+        comparisons.append(RateComparison(rate, 40, len(times), rng.random(), rng.random(), kappas, events))
+    return {
+        "config": json.loads((BUNDLED / "config.json").read_text()) | {"action_units": list(UNITS)},
+        "generation_config": {"au_thresholds": [0.11, 0.22, 0.33, 0.44, 0.55, 0.66]},
+        "training": {
+            "command": "python -m au_d3dface.training --config made-up",
+            "package_version": "9.8.7",
+            "date": "2031-02-03",
+            "seconds": 4260,
+            "steps": 5678,
+            "pools": [
+                {"quality": quality, "sources": [f"{quality} source"], "seed": seed, "sequences": 300 + seed,
+                 "settings": {"seconds": 7.5}}
+                for quality, seed in (("fast", 31), ("rendered", 77))
+            ],
+            "held_out": {
+                "f1_mean": 0.4321, "always_positive_f1_mean": 0.1987, "roc_area_mean": 0.8123,
+                "intensity_r_mean": 0.5876, "coarse_error_mm": 1.777, "refined_error_mm": 1.333, "frames": 7654,
+            },
+        },
+        "agreement": Agreement(clips).numbers(),
+        "synthetic": synthetic(rng, truth, whole=True),
+        "style_calm": synthetic(rng, truth, whole=False),
+        "frame_rate": FrameRateReport("folder/made.mp4", 60.0, 240, 10.0, UNITS, comparisons, []).numbers(),
+    }  # fmt: skip
+
+
+def synthetic(rng: np.random.Generator, truth: np.ndarray, whole: bool) -> dict:
+    """A report with everything, or with what a style's has."""
+
+    def rows() -> AURows:
+        said = np.clip(truth + rng.normal(0, 1.5, truth.shape), 0, 5)
+        return AURows(truth, said >= 1, said / 5, said)
+
+    meshes = MeshScores(
+        {name: MeshMean(rng.uniform(0.5, 2, (2, 8)), 90) for name in ERRORS if whole or not name.startswith("kit")},
+        ("forehead", "brows", "eyes", "nose", "cheeks", "mouth", "jaw", "all"),
+        MeshMean(rng.uniform(0.1, 1, 2), 55),
+        rng.uniform(-2, 2, (9, 2)),
+        rng.uniform(0.9, 1.1, 9),
+    )
+    ways = WAYS if whole else ("clip",)
+    cases = [
+        {way: HardCase(4, 70, *map(int, rng.integers(1, 70, 1)), 70, *map(int, rng.integers(1, 600, 1)), 600)
+         for way in ways}
+        for _ in range(2)
+    ]  # fmt: skip
+    folder = FolderScores.of(
+        UNITS, {way: rows() for way in ways}, rows() if whole else None, sequences=9, left_out=2, meshes=meshes,
+        never_relaxes=cases[0] if whole else {}, never_moves=cases[1] if whole else {},
+    )  # fmt: skip
+    name = "people" if whole else "calm"
+    return SyntheticReport({name: folder}, {name: None if whole else "watching"}, 10, 2.0, ["a note"]).numbers()
+
+
+def write(folder: Path, contents: dict[str, dict]) -> None:
+    for name, content in contents.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def arguments(folder: Path) -> list[Path | list[Path]]:
+    agreement, whole, style, rate = (folder / f"{name}.json" for name in EVALUATIONS)
+    return [folder, agreement, whole, [style], [rate]]
+
+
+def leaves(content: dict, where: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The ways to all numbers, texts and lists of texts or numbers inside objects and lists of objects."""
+    found = []
+    for name, value in content.items():
+        if isinstance(value, dict):
+            found += leaves(value, (*where, name))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for k, part in enumerate(value):
+                found += leaves(part, (*where, name, k))
+        else:
+            found.append((*where, name))
+    return found
+
+
+def inside(content: dict, where: tuple) -> dict:
+    for name in where:
+        content = content[name]
+    return content
+
+
+def test_the_card_holds_the_numbers_of_all_files(cards, tmp_path):
+    contents = made_up()
+    write(tmp_path, contents)
+    card = cards.model_card(*arguments(tmp_path))
+    for text in ("0.432", "0.199", "0.812", "0.588", "1.78 mm", "1.33 mm", "7654 frames", "5678 steps", "71 minutes"):
+        assert text in card
+    assert "python -m au_d3dface.training --config made-up" in card
+    assert "version 9.8.7" in card
+    assert f"Core r (mean of Pearson's r over AU 4, 12, 45): **{contents['agreement']['core_r']:.3f}**" in card
+    assert "| AU24 | lip pressor | 0.44 |" in card
+    full = contents["synthetic"]["folders"]["people"]["action_units"]["full"]
+    for name in ("BP4D", "DISFA", "all"):
+        assert f"{full['means'][name]['f1']:.3f}" in card
+    assert "made.mp4, 240 frames, 60 a second" in card
+    assert "folder/made.mp4" not in card
+    assert "calm: watching" in card
+    assert "Note: a note." in card
+    assert "${" not in card
+    assert "None" not in card
+    assert "nan" not in card
+
+
+def test_a_missing_field_is_an_error_and_a_changed_number_changes_the_card(cards, tmp_path):
+    """Whatever is taken away either was not in the card at all, or is missed in one sentence."""
+    contents = made_up()
+    write(tmp_path, contents)
+    card = cards.model_card(*arguments(tmp_path))
+    missed = 0
+    for name, where in [(name, where) for name, content in contents.items() for where in leaves(content)]:
+        if name == "agreement" and "by_au" in where and where[-2] != "AU12":
+            continue  # an AU may be absent there: it does not vary enough; one AU stands for all
+        path, changed = tmp_path / f"{name}.json", copy.deepcopy(contents[name])
+        value = inside(changed, where[:-1]).pop(where[-1])
+        path.write_text(json.dumps(changed))
+        said = None
+        try:
+            assert cards.model_card(*arguments(tmp_path)) == card, (name, where)
+        except InputError as error:
+            said = str(error)
+        if said is not None:
+            missed += 1
+            assert said.startswith(f"{path}: the field '{'.'.join(map(str, where))}' is missing")
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                inside(changed, where[:-1])[where[-1]] = value + 100
+                path.write_text(json.dumps(changed))
+                assert cards.model_card(*arguments(tmp_path)) != card, (name, where)
+        path.write_text(json.dumps(contents[name]))
+    assert missed > 400
+
+
+@pytest.mark.parametrize("value", [None, "much", True])
+def test_a_headline_that_is_no_number_is_an_error(cards, tmp_path, value):
+    contents = made_up()
+    contents["agreement"]["core_r"] = value
+    write(tmp_path, contents)
+    with pytest.raises(InputError, match=r"agreement\.json: the field 'core_r' is .* needs a number"):
+        cards.model_card(*arguments(tmp_path))
+
+
+def test_a_score_that_is_not_defined_is_a_dash(cards, tmp_path):
+    contents = made_up()
+    contents["synthetic"]["folders"]["people"]["action_units"]["full"]["by_au"]["AU12"]["roc_area"] = None
+    write(tmp_path, contents)
+    card = cards.model_card(*arguments(tmp_path))
+    assert [line.count("–") for line in card.splitlines() if line.startswith("| AU12 |") and "(" not in line][-1] == 1
+
+
+def test_targets_say_in_words_what_was_missed(cards, tmp_path):
+    contents = made_up()
+    contents["agreement"] |= {"core_r": 0.61, "mean_roc_area": 0.5}
+    write(tmp_path, contents)
+    card = cards.model_card(*arguments(tmp_path))
+    assert "| core r with OpenFace, real clips | at least 0.6 | 0.610 | reached |" in card
+    assert (
+        "| mean ROC area with OpenFace, real clips | at least 0.72 | 0.500 | **missed** by 0.220: lowest are " in card
+    )
+
+
+def test_thresholds_of_another_checkpoint_are_an_error(cards, tmp_path):
+    contents = made_up()
+    contents["generation_config"]["au_thresholds"].append(0.5)
+    write(tmp_path, contents)
+    with pytest.raises(InputError, match="7 thresholds for 6 action units"):
+        cards.model_card(*arguments(tmp_path))
+
+
+def test_the_command_line_writes_or_says_one_sentence(cards, tmp_path, capsys):
+    contents = made_up()
+    write(tmp_path, contents)
+    folder, agreement, whole, (style,), (rate,) = arguments(tmp_path)
+    words = ["--model", folder, "--agreement", agreement, "--synthetic", whole, "--synthetic-styles", style]
+    words = [str(word) for word in [*words, "--frame-rate", rate, "--output", tmp_path / "card.md"]]
+    assert cards.main(words) == 0
+    before = (tmp_path / "card.md").read_bytes()
+    del contents["training"]["steps"]
+    write(tmp_path, contents)
+    capsys.readouterr()
+    assert cards.main(words) == 4
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "training.json: the field 'steps' is missing" in said[0]
+    (tmp_path / "training.json").write_text("{")
+    assert cards.main(words) == 4
+    agreement.unlink()
+    assert cards.main(words) == 4
+    assert (tmp_path / "card.md").read_bytes() == before
+
+
+def test_the_front_matter_is_what_the_hub_reads(cards, tmp_path):
+    write(tmp_path, made_up())
+    card = cards.model_card(*arguments(tmp_path))
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front["license"] == "apache-2.0"
+    assert front["library_name"] == "transformers"
+    assert front["datasets"] == []
+    assert "facial-action-units" in front["tags"]
+    assert ModelCard(card).data.license == "apache-2.0"
+
+
+def test_the_committed_card_is_that_of_the_bundled_checkpoint(cards, tmp_path):
+    """Fails when the checkpoint or a result has changed: then run python hub_cards/make_model_card.py."""
+    assert cards.main(["--output", str(tmp_path / "card.md")]) == 0
+    committed = (HUB_CARDS / "model_card.md").read_bytes()
+    assert (tmp_path / "card.md").read_bytes() == committed
+    training = json.loads((BUNDLED / "training.json").read_text())
+    assert f"mean F1 {training['held_out']['f1_mean']:.3f}" in committed.decode()
+    assert (HUB_CARDS / "pictures" / "failures.jpg").is_file()
