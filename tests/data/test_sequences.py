@@ -309,6 +309,9 @@ def test_a_map_of_real_people(shared_data):
 
 def test_not_a_map(tmp_path):
     np.savez(tmp_path / "other.npz", coef=np.zeros(3))
-    for path in (tmp_path / "other.npz", tmp_path / "missing.npz"):
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:-60])
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for name in ("other.npz", "missing.npz", "cut.npz", "array.npy"):
+        path = tmp_path / name
         with pytest.raises(InputError, match="AU-to-mesh"):
             read_pyfeat_map(path)

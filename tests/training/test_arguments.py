@@ -21,6 +21,31 @@ def test_the_shipped_config_is_valid():
     assert len(config.action_units) == 19
 
 
+def test_the_static_config_is_the_same_recipe_without_the_temporal_module():
+    default, static = read_yaml("default"), read_yaml("static")
+    assert static["data"] == default["data"]
+    assert static["training"] == default["training"]
+    model = {name: value for name, value in default["model"].items() if name != "cross_attention"}
+    assert static["model"] == model | {"use_temporal": False}
+    config = read_arguments(["--config", "static"]).validate()
+    assert not config.use_temporal
+    assert config.use_spatial
+
+
+def test_a_folder_of_a_config_s_name_is_not_in_its_way(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "static").mkdir()
+    assert read_yaml("static")["model"]["use_temporal"] is False
+
+
+def test_rendered_sequences_alone_are_enough():
+    argv = ["--config", "default", "--rendered", "people", "--rendered-held-out", "others", "--sequences", "0"]
+    arguments = read_arguments([*argv, "--held-out", "0"])
+    arguments.validate()
+    assert (arguments.data.sequences, arguments.data.held_out) == (0, 0)
+    assert arguments.options == (*argv, "--held-out", "0")
+
+
 def test_the_command_line_wins(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("model: {hidden_size: 64}\ntraining: {learning_rate: 1e-4, epochs: 3, max_steps: 9}\n")
@@ -60,7 +85,22 @@ def test_wrong_keys_and_types(content, sentence):
         (["--label-flip", "1.5"], "label_flip"),
         (["--schedule", "stepwise"], "constant or cosine"),
         (["--batch-size", "0"], "batch_size"),
-        (["--sequences", "0"], "sequences"),
+        (["--sequences", "0"], r"data\.sequences must be at least 1 where data\.rendered names no"),
+        (["--sequences", "-1", "--rendered", "people"], "data.sequences must be at least 0"),
+        (["--held-out", "0", "--rendered", "people"], "data.held_out must be at least 1"),
+        (["--rendered-repeats", "0"], "data.rendered_repeats must be at least 1"),
+        (["--clip-length", "0"], "data.clip_length"),
+        (["--workers", "0"], "data.workers"),
+        (["--seconds", "0"], "data.seconds"),
+        (["--neutral-error", "1.1"], "data.neutral_error"),
+        (["--mixing", "-0.1"], "data.mixing"),
+        (["--noise", "nan"], "data.noise"),
+        (["--rendered-bending", "-1"], "data.rendered_bending"),
+        (["--seed-of-data", "-1"], "data.seed"),
+        (["--seed", "-1"], "training.seed"),
+        (["--calibrate", "-1"], "training.calibrate"),
+        (["--linear-reading", "-0.3"], "training.linear_reading"),
+        (["--whitening", "-0.1"], "training.whitening"),
     ],
 )
 def test_settings_that_make_no_sense(argv, sentence):

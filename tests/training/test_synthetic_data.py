@@ -6,14 +6,13 @@ import pytest
 import torch
 
 from au_d3dface.coarse import load_coarse
-from au_d3dface.data.synthetic.rendered_sequences import PER_SHARD, render_sequences
-from au_d3dface.data.synthetic.sequences import HELD_OUT_SEED, SequenceSampler, SequenceSettings
-from au_d3dface.data.synthetic.tracker_response import load_tracker_response
-from au_d3dface.errors import CheckpointError, InputError
+from au_d3dface.data.synthetic.rendered_sequences import PER_SHARD
+from au_d3dface.data.synthetic.sequences import HELD_OUT_SEED
+from au_d3dface.errors import CheckpointError, InputError, OutputError
 from au_d3dface.face_models import load_face_model
 from au_d3dface.training import synthetic_data
 from au_d3dface.training.arguments import DataArguments
-from au_d3dface.training.synthetic_data import synthetic_pools, training_clips
+from au_d3dface.training.synthetic_data import SyntheticPools, synthetic_pools, training_clips
 
 ARGUMENTS = DataArguments(sequences=3, held_out=2, seconds=2.0, seed=5)
 
@@ -21,15 +20,6 @@ ARGUMENTS = DataArguments(sequences=3, held_out=2, seconds=2.0, seed=5)
 @pytest.fixture(scope="module")
 def coarse():
     return load_coarse("landmarks", load_face_model("facemesh"))
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    """A folder of shards, of fast sequences in the place of rendered ones."""
-    folder = tmp_path_factory.mktemp("stored")
-    sampler = SequenceSampler(load_tracker_response(), settings=SequenceSettings(seconds=2.0), seed=77)
-    render_sequences(sampler, folder, PER_SHARD)
-    return folder
 
 
 def pools(arguments, coarse, folder, frame_rate=10.0):
@@ -109,8 +99,53 @@ def test_what_cannot_be_used_is_one_sentence(coarse, stored, tmp_path):
         pools(replace(ARGUMENTS, rendered=str(tmp_path / "none")), coarse, tmp_path)
     with pytest.raises(CheckpointError, match="does not exist"):
         pools(replace(ARGUMENTS, tracker_response=str(tmp_path / "none")), coarse, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write .*pools"):
+        pools(replace(ARGUMENTS, pool=str(tmp_path / "file" / "pools")), coarse, tmp_path)
     pools(ARGUMENTS, coarse, tmp_path / "kept")
     kept = next((tmp_path / "kept").glob("fast-[!h]*"))
     kept.write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"fast-.* is not a pool .*delete it"):
         pools(ARGUMENTS, coarse, tmp_path / "kept")
+
+
+def phases(mixture, index):
+    """Where clip `index` of each part starts, for pools whose intensities count the frames."""
+    return [float(part[index]["au_intensity_labels"][0, 0]) for part in mixture.datasets]
+
+
+def counting_pools(make_pool):
+    intensity = (torch.arange(64) / 16).expand(6, 64)[..., None].expand(-1, -1, 19)
+    still = torch.zeros(6, 64, 2)
+    rendered, fast, held_out = (make_pool(still, intensity, (0.01, 0.01)) for _ in range(3))
+    return SyntheticPools(rendered, fast, held_out)
+
+
+def test_phases_differ_between_repeats_and_epochs_and_follow_from_the_seed(make_pool):
+    arguments = replace(ARGUMENTS, clip_length=8, rendered_repeats=3)
+    first, second, other = (training_clips(counting_pools(make_pool), arguments, (12,), seed) for seed in (1, 1, 2))
+    assert [len(part) for part in first.datasets] == [6, 6, 6, 6]
+    numbers, seen = set(), {}
+    for epoch in range(4):
+        for mixture in (first, second, other):
+            mixture.begin_epoch(epoch)
+        numbers |= {part.epoch for part in first.datasets}
+        for index in range(6):
+            seen[epoch, index] = phases(first, index)
+            assert seen[epoch, index] == phases(second, index)
+        assert any(seen[epoch, index] != phases(other, index) for index in range(6))
+    assert len(numbers) == 16  # every repeat of every epoch draws for itself
+    for index in range(6):
+        drawn = [phase for epoch in range(4) for phase in seen[epoch, index]]
+        assert len(set(drawn)) > 8  # of 57 places, by chance 14 or so
+    first.begin_epoch(1)  # as a resumed training does
+    assert [phases(first, index) for index in range(6)] == [seen[1, index] for index in range(6)]
+
+
+@pytest.mark.parametrize("absent", ["rendered", "fast"])
+def test_one_kind_of_sequence_is_enough(make_pool, absent):
+    pools = replace(counting_pools(make_pool), **{absent: None})
+    clips = training_clips(pools, replace(ARGUMENTS, clip_length=8, rendered_repeats=2), (12,), seed=0)
+    assert len(pools.train) == 1
+    assert len(clips) == (12 if absent == "fast" else 6)
+    assert {bool(clips[index]["taught"]) for index in range(len(clips))} == {absent == "rendered"}

@@ -7,6 +7,7 @@ wins over the file, the file over the defaults.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
@@ -26,7 +27,8 @@ class DataArguments:
     """What is trained on.
 
     Attributes:
-        sequences, held_out: fast synthetic sequences to train on, and of other people to evaluate on.
+        sequences, held_out: fast synthetic sequences to train on (0 for rendered ones alone), and of other people to
+            evaluate on.
         rendered, rendered_held_out: folders of rendered and tracked sequences, to train on beside the fast ones, and to
             evaluate on in their place.
         seconds: length of each.
@@ -59,6 +61,21 @@ class DataArguments:
     pool: str | None = None
     workers: int = 1
     seed: int = 0
+
+    def validate(self) -> None:
+        """Raises UsageError where a value makes no sense."""
+        _at_least(
+            self, "data", 0, "sequences", "neutral_error", "mixing", "noise", "offset", "rendered_bending", "seed"
+        )
+        _at_least(self, "data", 1, "clip_length", "rendered_repeats", "workers")
+        if not self.sequences and not self.rendered:
+            raise UsageError("data.sequences must be at least 1 where data.rendered names no rendered sequences")
+        if not self.rendered_held_out:
+            _at_least(self, "data", 1, "held_out")
+        if not self.neutral_error <= 1:
+            raise UsageError(f"data.neutral_error must be in [0, 1], not {self.neutral_error}")
+        if not self.seconds > 0:
+            raise UsageError(f"data.seconds must be greater than 0, not {self.seconds}")
 
 
 @dataclass
@@ -119,9 +136,8 @@ class TrainingArguments:
 
     def validate(self) -> None:
         """Raises UsageError where a value makes no sense."""
-        for name in ("epochs", "batch_size", "gradient_accumulation"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"training.{name} must be at least 1, not {getattr(self, name)}")
+        _at_least(self, "training", 1, "epochs", "batch_size", "gradient_accumulation")
+        _at_least(self, "training", 0, "linear_reading", "whitening", "calibrate", "seed")
         if not self.learning_rate > 0:
             raise UsageError(f"training.learning_rate must be greater than 0, not {self.learning_rate}")
         for name in ("label_flip", "label_unknown", "scheduled_sampling", "scheduled_sampling_ramp", "ema_decay"):
@@ -133,11 +149,12 @@ class TrainingArguments:
 
 @dataclass
 class Arguments:
-    """Everything: `model` holds fields of AUD3DFaceConfig."""
+    """Everything: `model` holds fields of AUD3DFaceConfig; `options` is the command line that it was read from."""
 
     model: dict[str, Any] = field(default_factory=dict)
     data: DataArguments = field(default_factory=DataArguments)
     training: TrainingArguments = field(default_factory=TrainingArguments)
+    options: Sequence[str] = ()
 
     def validate(self) -> AUD3DFaceConfig:
         """The config of the model.
@@ -146,9 +163,7 @@ class Arguments:
             UsageError: one sentence on the field that makes no sense.
         """
         self.training.validate()
-        for name in ("sequences", "held_out", "clip_length"):
-            if getattr(self.data, name) < 1:
-                raise UsageError(f"data.{name} must be at least 1, not {getattr(self.data, name)}")
+        self.data.validate()
         try:
             config = AUD3DFaceConfig(**self.model)
         except (ValueError, TypeError) as error:
@@ -169,7 +184,7 @@ def read_arguments(argv: Sequence[str] | None = None) -> Arguments:
         prog="python -m au_d3dface.training",
         description="Trains the network on labelled synthetic sequences. Start it with accelerate launch -m, or alone.",
     )
-    parser.add_argument("--config", help="yaml file, or the name of one that ships in the package: default")
+    parser.add_argument("--config", help="yaml file, or the name of one that ships in the package: default, static")
     parser.add_argument(
         "--model", action="append", default=[], metavar="FIELD=VALUE", help="a field of AUD3DFaceConfig"
     )
@@ -182,6 +197,7 @@ def read_arguments(argv: Sequence[str] | None = None) -> Arguments:
             )
             default = item.default if item.default is not MISSING else None
             group.add_argument(option, dest=f"{section}.{item.name}", metavar="VALUE", help=f"default {default}")
+    argv = sys.argv[1:] if argv is None else argv
     options = vars(parser.parse_args(argv))
     arguments = parse(read_yaml(options["config"])) if options["config"] else Arguments()
     for assignment in options["model"]:
@@ -195,6 +211,7 @@ def read_arguments(argv: Sequence[str] | None = None) -> Arguments:
             if text is not None:
                 value = _checked(f"--{item.name.replace('_', '-')}", _value(text), get_type_hints(kind)[item.name])
                 setattr(getattr(arguments, section), item.name, value)
+    arguments.options = tuple(argv)
     return arguments
 
 
@@ -205,11 +222,13 @@ def read_yaml(name: str) -> dict:
         InputError: no such file, or it is not yaml.
     """
     shipped = resources.files(__package__) / "configs" / f"{name}.yaml"
-    source = shipped if shipped.is_file() and not Path(name).exists() else Path(name)
+    source = shipped if shipped.is_file() and not Path(name).is_file() else Path(name)
     try:
         return yaml.safe_load(source.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the config {name} cannot be read ({error}); give a yaml file, or `default`") from error
+        raise InputError(
+            f"the config {name} cannot be read ({error}); give a yaml file, or `default` or `static`"
+        ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{name} is not valid yaml: {' '.join(str(error).split())}") from error
 
@@ -238,6 +257,12 @@ def parse(content: Any) -> Arguments:
         for name, value in values.items():
             setattr(getattr(arguments, section), name, _checked(f"{section}.{name}", value, hints[name]))
     return arguments
+
+
+def _at_least(section: Any, name: str, least: int, *keys: str) -> None:
+    for key in keys:
+        if not getattr(section, key) >= least:  # nor is NaN
+            raise UsageError(f"{name}.{key} must be at least {least}, not {getattr(section, key)}")
 
 
 def _known(what: str, given: Sequence[str], names: Sequence[str]) -> None:

@@ -71,9 +71,9 @@ class LinearReading:
         """The batch, with `au_targets` (B, T, N) in [0, 1] added: the labels, and this reading in clips that are
         `taught`, whose fed-back labels and intensities become this reading's too."""
         probability, intensity = self(batch["vertices"], batch["neutral_vertices"])
-        taught, labels = batch["taught"][:, None, None], batch["au_labels"]
+        taught, labels, known = batch["taught"][:, None, None], batch["au_labels"], batch["au_intensity_labels"]
         return batch | {
             "au_targets": torch.where(taught, probability, labels.to(probability)),
             "au_labels": torch.where(taught, (probability >= 0.5).to(labels), labels),
-            "au_intensity_labels": torch.where(taught, intensity, batch["au_intensity_labels"].to(intensity)),
+            "au_intensity_labels": torch.where(taught, intensity.to(known), known),
         }

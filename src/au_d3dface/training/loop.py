@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TextIO
@@ -28,7 +29,7 @@ from .. import __version__
 from ..coarse import load_coarse
 from ..data import collate_clips
 from ..data.synthetic.pool import SyntheticClips
-from ..errors import InputError, OutputError
+from ..errors import CheckpointError, InputError, OutputError
 from ..face_models import load_face_model
 from ..losses import ReconstructionLoss
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction
@@ -142,10 +143,16 @@ def train(arguments: Arguments) -> Path:
 
     step, spent = 0, 0.0
     if (state := load_checkpoint(output)) is not None:
-        network.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        if average:
-            average.values = {name: value.to(accelerator.device) for name, value in state["average"].items()}
+        try:
+            network.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            if average:
+                average.values = {name: value.to(accelerator.device) for name, value in state["average"].items()}
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{output} holds the checkpoint of a training with other arguments; give those again to continue it, "
+                "or another folder as --output"
+            ) from error
         step, spent = state["step"], state.get("seconds", 0.0)
         accelerator.print(f"continuing from step {step} of {total_steps}")
 
@@ -240,7 +247,7 @@ def train(arguments: Arguments) -> Path:
     folder = output / "model"
     if accelerator.is_main_process:
         record = {
-            "command": _command(),
+            "command": _command(arguments.options),
             "package_version": __version__,
             "date": date.today().isoformat(),
             "seconds": round(spent + time.time() - started),
@@ -323,9 +330,13 @@ def _summary(step: int, scores: dict) -> str:
     )
 
 
-def _command() -> str:
+def _command(options: Sequence[str]) -> str:
     """The command that reproduces the run, without this machine's folders."""
-    return " ".join(["python -m au_d3dface.training", *map(_without_folder, sys.argv[1:])])
+    words = []
+    for option in options:
+        name, equals, value = option.partition("=") if option.startswith("--") else ("", "", option)
+        words.append(name + equals + _without_folder(value))
+    return " ".join(["python -m au_d3dface.training", *words])
 
 
 def _without_folder(value):

@@ -16,6 +16,7 @@ from ..data.synthetic.responses import read_pyfeat_map
 from ..data.synthetic.sequences import HELD_OUT_SEED, SequenceSampler, SequenceSettings
 from ..data.synthetic.tracker_response import load_tracker_response
 from ..errors import InputError
+from ..export.files import output_errors
 from .arguments import DataArguments
 
 
@@ -50,12 +51,14 @@ def synthetic_pools(
         InputError: py-feat's map or the rendered sequences cannot be read or have another rate, or a kept pool is
             damaged.
         CheckpointError: the tracker's statistics cannot be read.
+        OutputError: the folder for the pools cannot be written.
     """
     response = load_tracker_response(arguments.tracker_response)
     people = read_pyfeat_map(arguments.pyfeat_map) if arguments.pyfeat_map else None
     settings = SequenceSettings(seconds=arguments.seconds, frame_rate=float(frame_rate))
     keep = Path(arguments.pool) if arguments.pool else folder
-    keep.mkdir(parents=True, exist_ok=True)
+    with output_errors(keep):
+        keep.mkdir(parents=True, exist_ok=True)
 
     def pool(name: str, source: SequenceSource, count: int) -> SequencePool:
         path = keep / f"{name}-{_digest(source, coarse, count)}.safetensors"

@@ -29,15 +29,19 @@ class _Whitened(nn.Module):
 def whiten(network: AUD3DFaceForReconstruction, pools: list[SequencePool], floor: float) -> None:
     """Writes the input layers of a mesh network in whitened coordinates and starts them anew in these.
 
+    Without the temporal or the spatial module there is one such layer; a network that reads no mesh stays as it is.
+
     Args:
         pools: whose displacements are measured.
         floor: metres; motions smaller than this stay small.
     """
     config, model = network.config, network.model
+    if not config.use_mesh:
+        return
     moved = torch.cat([pool.expression[pool.valid] for pool in pools])
     basis = pools[0].expression_basis.flatten(1) / config.displacement_scale
     covariance = basis.T @ (moved.T @ moved / len(moved)) @ basis  # (3V, 3V)
-    if config.use_temporal and config.use_mesh:
+    if config.use_temporal:
         _parametrize(model.motion_encoder, covariance, floor / config.displacement_scale, right=True)
     if config.use_spatial:
         masks = model.au_masks.to(covariance).repeat_interleave(3, dim=1)  # (N, 3V)
@@ -59,4 +63,4 @@ def _parametrize(module: nn.Module, covariance: Tensor, floor: float, right: boo
     dimensions = float((values / (values + floor**2)).sum())  # how many motions are above the floor
     parametrize.register_parametrization(module, "weight", _Whitened(root.float(), right), unsafe=True)
     with torch.no_grad():
-        module.parametrizations.weight.original.normal_(std=dimensions**-0.5)
+        module.parametrizations.weight.original.normal_(std=max(dimensions, 1.0) ** -0.5)

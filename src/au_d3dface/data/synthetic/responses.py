@@ -4,6 +4,8 @@ The tracker's answer to an AU is not the AU's geometry: it keeps a part of its s
 answers are measured (on rendered faces) or learned elsewhere (on real people), and sequences mix them.
 """
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from ...tracking import NUM_LANDMARKS
 OUTER_EYE_CORNERS = (33, 263)
 OUTER_EYE_DISTANCE = 0.089
 """Metres between the outer eye corners of the average adult, to give sources without a scale one."""
+_UNREADABLE = (OSError, KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What numpy raises for a file that is missing, damaged or no npz."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def read_pyfeat_map(path: str | Path) -> ResponseSource:
             coefficients = archive["coef"].reshape(-1, 3, NUM_LANDMARKS).transpose(0, 2, 1).astype(np.float32)
             neutral = archive["intercept"].reshape(3, NUM_LANDMARKS).T.astype(np.float32)
             columns = [str(name) for name in archive["input_columns"]]
-    except (OSError, KeyError, ValueError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{path} is not a py-feat AU-to-mesh map ({error}); give the .npz of version 4") from error
     right, left = OUTER_EYE_CORNERS
     unit = OUTER_EYE_DISTANCE / np.linalg.norm(neutral[left] - neutral[right])
