@@ -67,8 +67,8 @@ def best_thresholds(model: AUD3DFaceForReconstruction, batches: Iterable[dict[st
     """The probability, per AU, from which calling it present gives the highest F1 on these batches.
 
     Candidates are 0.20, 0.25, ..., 0.90: less than that is no decision that a person would understand, even where F1
-    would gain by it. Ties go to the one nearest to 0.5, which is also the answer for an AU that
-    never occurs. Measure on other people than those that scores are reported on.
+    would gain by it. Ties go to the one nearest to 0.5, which is also the answer for an AU that never occurs. Measure
+    on other people than those that scores are reported on.
     """
     was_training = model.training
     model.eval()
