@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from au_d3dface.face_sequence import FaceSequence
+from au_d3dface.face_sequence import RELEASE, FaceSequence
 from au_d3dface.geometry import axis_angle_to_matrix
 
 
@@ -196,3 +196,27 @@ def test_events_cover_exactly_the_active_frames(frames: list[tuple[bool, bool]])
         assert not covered[event.onset : event.offset + 1].any()
         covered[event.onset : event.offset + 1] = True
     assert np.array_equal(covered, active & valid)
+
+
+def test_an_activation_that_lingers_at_the_threshold_is_one() -> None:
+    first = [0.1, 0.6, 0.45, 0.52, 0.36, 0.34, 0.4, 0.5]  # above, held, above, held, released, not begun, above
+    sequence = make(8, au_probabilities=np.stack([first, np.full(8, 0.45)], 1))
+    assert sequence.au_activity[:, 0].tolist() == [False, True, True, True, True, False, False, True]
+    assert not sequence.au_activity[:, 1].any()  # never reaches the threshold, so it never begins
+    assert [(event.onset, event.offset) for event in sequence.events()] == [(1, 4), (7, 7)]
+    assert sequence.au_decisions[:, 0].sum() == 3
+
+
+def test_a_frame_without_the_person_ends_an_activation() -> None:
+    sequence = make(5, (2,), au_probabilities=np.stack([[0.6, 0.4, 0.4, 0.4, 0.4], np.zeros(5)], 1))
+    assert sequence.au_activity[:, 0].tolist() == [True, True, False, False, False]
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_activity_holds_every_decision_and_nothing_below_the_release(seed: int) -> None:
+    probabilities = np.random.default_rng(seed).uniform(size=(30, 2))
+    sequence = make(30, au_probabilities=probabilities)
+    activity = sequence.au_activity
+    assert (activity | ~sequence.au_decisions).all()
+    assert not activity[probabilities < RELEASE * 0.5 - 1e-6].any()

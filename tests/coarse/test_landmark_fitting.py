@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from au_d3dface.coarse import COARSE_RECONSTRUCTORS, LandmarkFitting, load_coarse
+from au_d3dface.coarse.landmark_fitting import LEAST_NOISE, NOISE_PIXELS, landmark_noise
 from au_d3dface.errors import NoFaceError, UsageError
 from au_d3dface.face_models import load_face_model
 from au_d3dface.geometry import matrix_to_axis_angle, weak_perspective
@@ -199,3 +200,19 @@ def test_load_coarse(small_face):
     assert load_coarse("landmarks", small_face).name == "landmarks"
     with pytest.raises(UsageError, match="'magic'; choose one of " + ", ".join(COARSE_RECONSTRUCTORS)):
         load_coarse("magic", small_face)
+
+
+def test_the_noise_follows_from_the_size_of_the_face_and_not_from_the_frame_rate(make_film, make_act):
+    act = make_act(120, strength=3.0)
+    film = make_film(act, noise=0.3).landmarks
+    assert landmark_noise(film) == pytest.approx(landmark_noise(film[::6]), rel=0.02)
+    small, large = make_film(act, pixels_per_metre=400.0).landmarks, make_film(act, pixels_per_metre=4000.0).landmarks
+    assert landmark_noise(small) == pytest.approx(NOISE_PIXELS / 400, rel=0.1)
+    assert landmark_noise(large) == LEAST_NOISE
+
+
+def test_fewer_frames_give_the_same_expressions(fitting, make_film, make_act):
+    truth = make_film(make_act(240, rest=0.3, strength=2.0), noise=0.1)
+    whole, thinned = fitting(truth.face()), fitting(TrackedFace(0, truth.landmarks[::4].numpy(), np.ones(60, bool)))
+    difference = (whole.vertices[::4] - thinned.vertices).norm(dim=-1)
+    assert 1e3 * difference.mean() < 0.1  # millimetres

@@ -176,3 +176,31 @@ def test_a_task_without_irises_is_refused(own_task, read_clip, monkeypatch):
     with pytest.raises(CheckpointError, match="468 landmarks a face, not 478"):
         landmarker(image, 0.0)
     landmarker.close()
+
+
+def test_a_face_that_has_moved_is_looked_at_again(tracker, monkeypatch):
+    """Counts the passes over made-up answers: one while the face is still, more until it has come to rest."""
+    face = np.random.default_rng(0).uniform(100, 200, (478, 3)).astype(np.float32)
+    face[33, :2], face[263, :2] = (120, 150), (180, 150)
+    answers = [[face + 30], [face], [face + 0.01], [face + 0.02], [face + 20], [face + 12], [face + 6]]
+    looks = iter(answers)
+    monkeypatch.setattr(tracker, "_look", lambda image: next(looks))
+    picture = np.zeros((300, 300, 3), np.uint8)
+    np.testing.assert_array_equal(tracker(picture, 0.0)[0], face + 0.01)  # new, moved, at rest: three passes
+    np.testing.assert_array_equal(tracker(picture, 0.1)[0], face + 0.02)  # one is enough
+    np.testing.assert_array_equal(tracker(picture, 0.2)[0], face + 6)  # moves on and on: no more than three
+    assert next(looks, None) is None
+
+
+def test_landmarks_hardly_depend_on_the_frame_rate(read_clip):
+    """The same frames, tracked among all and alone."""
+    frames = read_clip("pyfeat_single_face.mp4", 61)
+    seen = []
+    for step in (1, 6):
+        tracker = MediaPipeFaceMesh()
+        found = {k: tracker(frames[k].image, frames[k].timestamp)[0] for k in range(0, 61, step)}
+        tracker.close()
+        seen.append(np.stack([found[k] for k in range(0, 61, 6)]))
+    size = np.linalg.norm(seen[0][:, 33, :2] - seen[0][:, 263, :2], axis=-1)[:, None]
+    shift = np.linalg.norm(seen[0][..., :2] - seen[1][..., :2], axis=-1) / size
+    assert shift[:, :468].mean() < 0.006  # of the eye distance
