@@ -175,6 +175,25 @@ def test_a_style_is_kept(sampler):
     assert present["conversation"] > 1.5 * present["watching"]
 
 
+def test_a_person_whom_the_tracker_never_found_counts_for_nothing(sampler, coarse, pool):
+    class Lost:
+        provenance = sampler.provenance
+
+        def __call__(self, index):
+            sequence = sampler(index)
+            if index == 1:
+                sequence.face.valid[:] = False
+                sequence.face.landmarks[:] = np.nan
+            return sequence
+
+    with_lost = build_pool(Lost(), coarse, 3)
+    assert not with_lost.valid[1].any()
+    torch.testing.assert_close(with_lost.neutral[2], pool.neutral[2])
+    clip = SyntheticClips(with_lost)[1]
+    assert not clip["frame_mask"].any()
+    assert all(torch.isfinite(clip[name]).all() for name in ("vertices", "neutral_vertices", "true_vertices"))
+
+
 def test_pools_one_after_the_other(sampler, coarse, pool):
     other = build_pool(SequenceSampler(load_tracker_response(), settings=SETTINGS, seed=9), coarse, 2)
     both = SequencePool.cat([pool, other])

@@ -72,6 +72,11 @@ def test_the_loss_falls(trained):
     assert {"smooth", "au", "intensity", "vertices", "gradient_norm"} <= set(records(output)[0])
 
 
+def test_a_loss_that_is_not_finite_ends_in_a_sentence(tmp_path, pool):
+    with pytest.raises(UsageError, match="not finite at step .*learning_rate"):
+        train(parse(tiny(tmp_path / "run", pool, learning_rate=1e30)))
+
+
 def test_the_checkpoint_loads_and_decodes(trained):
     _, folder = trained
     assert {path.name for path in folder.iterdir()} == {

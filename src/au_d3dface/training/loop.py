@@ -29,7 +29,7 @@ from .. import __version__
 from ..coarse import load_coarse
 from ..data import collate_clips
 from ..data.synthetic.pool import SyntheticClips
-from ..errors import CheckpointError, InputError, OutputError
+from ..errors import CheckpointError, InputError, OutputError, UsageError
 from ..face_models import load_face_model
 from ..losses import ReconstructionLoss
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction
@@ -93,6 +93,7 @@ def train(arguments: Arguments) -> Path:
 
     Raises:
         UsageError, InputError, OutputError, CheckpointError: before any work is lost, each with its sentence.
+        UsageError: the loss is not finite any more.
     """
     config = arguments.validate()
     training = arguments.training
@@ -217,7 +218,7 @@ def train(arguments: Arguments) -> Path:
             step += 1
             numbers = {name: round(float(value.detach()), 5) for name, value in terms.items()}
             if not math.isfinite(numbers["loss"]):
-                raise FloatingPointError(f"the loss is not finite at step {step}; lower training.learning_rate")
+                raise UsageError(f"the loss is not finite at step {step}; lower training.learning_rate")
             progress.update()
             progress.set_postfix({name: f"{value:.3f}" for name, value in numbers.items()})
             _write(log, {"step": step, "epoch": epoch, "gradient_norm": round(float(norm), 4), **numbers})

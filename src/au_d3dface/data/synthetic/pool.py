@@ -197,6 +197,8 @@ def build_pool(
 
 def _fit(source: SequenceSource, reconstructor: CoarseReconstructor, basis: Tensor, index: int) -> dict[str, Tensor]:
     sequence = source(index)
+    if not sequence.face.valid.any():
+        return _unseen(sequence, reconstructor.face_model.template.float().cpu(), len(basis))
     coarse = reconstructor(sequence.face)
     neutral = coarse.neutral_vertices.float()
     true_neutral = torch.from_numpy(sequence.neutral)
@@ -209,6 +211,20 @@ def _fit(source: SequenceSource, reconstructor: CoarseReconstructor, basis: Tens
         "intensity": torch.from_numpy(sequence.intensity).half(),
         "true_neutral": true_neutral @ alignment.mT + translation,
         "alignment": alignment,
+        "weights": torch.from_numpy(sequence.weights).half(),
+    }
+
+
+def _unseen(sequence: TrackedSequence, template: Tensor, num_coefficients: int) -> dict[str, Tensor]:
+    """The row of a person whom the tracker never found: no frame of it counts."""
+    frames = len(sequence.times)
+    return {
+        "neutral": template,
+        "expression": torch.zeros(frames, num_coefficients),
+        "valid": torch.zeros(frames, dtype=torch.bool),
+        "intensity": torch.from_numpy(sequence.intensity).half(),
+        "true_neutral": template,
+        "alignment": torch.eye(3),
         "weights": torch.from_numpy(sequence.weights).half(),
     }
 
