@@ -73,7 +73,7 @@ def test_the_loss_falls(trained):
 
 
 def test_a_loss_that_is_not_finite_ends_in_a_sentence(tmp_path, pool):
-    with pytest.raises(UsageError, match="not finite at step .*learning_rate"):
+    with pytest.raises(UsageError, match=r"not finite at step .*learning_rate"):
         train(parse(tiny(tmp_path / "run", pool, learning_rate=1e30)))
 
 
