@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
-from .command_line import SAMPLE, ProgressBar, input_path
+from .command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
 from .errors import AUD3DFaceError, NoFaceError
 from .evaluation.commands import add_evaluate
 
@@ -77,7 +77,6 @@ def _add_reconstruct(commands) -> None:
     command.add_argument(
         "--formats", metavar="LIST", help="what to write, separated by commas (default: csv,npz,glb,overlay,timeline)"
     )
-    command.add_argument("--model", metavar="NAME", help="a folder or Hub id (default: the bundled checkpoint)")
     command.add_argument(
         "--coarse", default="landmarks", metavar="NAME", help="coarse reconstructor (default: landmarks)"
     )
@@ -90,13 +89,10 @@ def _add_reconstruct(commands) -> None:
         help="folder or npz of ICT-FaceKit, for --face-model ict (default: what AU_D3DFACE_ICT_FACEKIT names, else "
         "what 'au-d3dface assets ict-facekit' fetched)",
     )
-    command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
     command.add_argument("--neutral", metavar="IMAGE", help="a picture of the person at rest (default: from the clip)")
     command.add_argument("--au-labels", metavar="FILE", help="csv of known AU labels, which replace predictions")
-    command.add_argument(
-        "--face-landmarker", metavar="FILE", help="a face_landmarker.task file, for a MediaPipe without bundled models"
-    )
-    command.add_argument("--quiet", action="store_true", help="no progress bar and no list of what was written")
+    add_landmarker_option(command)
+    add_model_options(command)
     command.set_defaults(run=_reconstruct)
 
 

@@ -1,5 +1,6 @@
-"""What the commands of the command line share: the input named `sample`, and progress bars."""
+"""What the commands of the command line share: the input named `sample`, options of the model, progress bars."""
 
+import argparse
 from pathlib import Path
 
 SAMPLE = "sample"
@@ -13,6 +14,20 @@ def input_path(video: str) -> Path:
 
         return sample_video()
     return Path(video)
+
+
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """--model, --device and --quiet."""
+    command.add_argument("--model", metavar="NAME", help="a folder or Hub id (default: the bundled checkpoint)")
+    command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
+    command.add_argument("--quiet", action="store_true", help="no progress bar and no list of what was written")
+
+
+def add_landmarker_option(command: argparse.ArgumentParser) -> None:
+    """--face-landmarker, for commands that read video."""
+    command.add_argument(
+        "--face-landmarker", metavar="FILE", help="a face_landmarker.task file, for a MediaPipe without bundled models"
+    )
 
 
 class ProgressBar:

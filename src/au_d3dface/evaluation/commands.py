@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from ..command_line import SAMPLE, ProgressBar, input_path
+from ..command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
 from ..errors import UsageError
 
 # Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
@@ -45,7 +45,7 @@ def _add_agreement(kinds) -> None:
     command.add_argument(
         "--reference-face", type=int, metavar="ID", help="face_id in the references (default: the one in most frames)"
     )
-    _add_landmarker(command)
+    add_landmarker_option(command)
     _add_common(command)
     command.set_defaults(run=_agreement)
 
@@ -63,7 +63,7 @@ def _add_frame_rate(kinds) -> None:
         metavar="LIST",
         help="frames a second, separated by commas (default: 10,15,25,30 if the video has more)",
     )
-    _add_landmarker(command)
+    add_landmarker_option(command)
     _add_common(command)
     command.set_defaults(run=_frame_rate)
 
@@ -104,15 +104,7 @@ def _add_synthetic(kinds) -> None:
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--output", metavar="DIR", help="folder for a table (md) and its numbers (json)")
-    command.add_argument("--model", metavar="NAME", help="a folder or Hub id (default: the bundled checkpoint)")
-    command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
-    command.add_argument("--quiet", action="store_true", help="no progress bar and no list of what was written")
-
-
-def _add_landmarker(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--face-landmarker", metavar="FILE", help="a face_landmarker.task file, for a MediaPipe without bundled models"
-    )
+    add_model_options(command)
 
 
 def _agreement(options: argparse.Namespace) -> int:

@@ -1,8 +1,9 @@
 """What the frame rate of a video changes: one video reconstructed whole, and again from fewer of its frames.
 
 A lower rate keeps, for each of its times, the nearest frame of the video, untouched; the tracker never sees
-the others. Decisions and events are compared at the times of the coarsest rate, which every rate has, so
-that an event is not called different only because it was sampled more finely.
+the others. Decisions (of each frame for itself) and events (with hysteresis, `FaceSequence.au_activity`) are compared
+at the times of the coarsest rate, which every rate has, so that an event is not called different only because it was
+sampled more finely.
 """
 
 import copy
