@@ -12,6 +12,7 @@ from au_d3dface.losses import (
     ReconstructionLoss,
     au_loss,
     balanced_class_weights,
+    image_loss,
     intensity_loss,
     landmark_loss,
     smoothness_loss,
@@ -98,6 +99,50 @@ def test_landmarks_are_eq_12_and_13():
     assert masked.item() == pytest.approx(0.5, rel=1e-4)
 
 
+def test_pictures_are_eq_13_inside_the_skin_mask():
+    images = torch.zeros(1, 3, 2, 2, 3)
+    rendered = images.clone()
+    rendered[0, 0, 0, 0] = torch.tensor([0.3, 0.0, 0.6])  # mean over channels 0.3
+    rendered[0, 0, 1, 1] = 9.0  # not skin
+    rendered[0, 1] = 0.2
+    rendered[0, 2] = torch.nan  # a frame without skin
+    skin = torch.tensor([[[[1, 1], [1, 0]], [[0, 1], [0, 0]], [[0, 0], [0, 0]]]], dtype=torch.bool)
+    assert image_loss(rendered, images, skin).item() == pytest.approx((0.3 / 3 + 0.2) / 2)
+    first = torch.tensor([[True, False, True]])
+    assert image_loss(rendered, images, skin, first).item() == pytest.approx(0.1)
+    free = rendered.requires_grad_()
+    nothing = image_loss(free, images, torch.zeros_like(skin))
+    nothing.backward()
+    assert nothing == 0
+    assert not free.grad.any()
+
+
+def test_terms_are_computed_in_full_precision_under_autocast_and_from_halves():
+    generator = torch.Generator().manual_seed(0)
+    images, rendered = torch.rand(2, 1, 2, 96, 96, 3, generator=generator)
+    skin = torch.rand(1, 2, 96, 96, generator=generator) < 0.8
+    points = torch.randn(1, 2, 68, 3, generator=generator) * 0.05
+    camera = {"rotation": torch.eye(3).expand(1, 2, 3, 3), "scale": torch.full((1, 2), 999.0)}
+    camera |= {
+        "translation": torch.full((1, 2, 2), 111.0),
+        "landmarks": 224 * torch.rand(1, 2, 68, 2, generator=generator),
+    }
+    expected = [image_loss(rendered, images, skin), landmark_loss(points, **camera, image_size=(224, 224))]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = [image_loss(rendered, images, skin), landmark_loss(points, **camera, image_size=(224, 224))]
+    for value, wanted in zip(found, expected, strict=True):
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, wanted)
+    half = image_loss(rendered.bfloat16(), images, skin)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, expected[0], rtol=5e-3, atol=0)
+    logits = torch.tensor([[[300.0, -300.0]]], dtype=torch.bfloat16, requires_grad=True)
+    for term in (au_loss(logits, torch.tensor([[[0.0, 1.0]]])), smoothness_loss(logits.expand(1, 3, 2))):
+        term.backward()
+        assert term.isfinite()
+        assert logits.grad.isfinite().all()
+
+
 @settings(deadline=None, max_examples=30)
 @given(mask=st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=2, max_size=2), seed=st.integers(0, 99))
 def test_what_is_masked_or_unknown_changes_no_term_and_gets_no_gradient(mask, seed):
@@ -136,9 +181,15 @@ def test_the_sum_is_eq_11_and_every_term_has_its_name():
         "landmarks": torch.zeros(2, 5, 4, 2),
         "image_size": (2, 2),
     }
-    terms = loss(output(), labels, levels, None, torch.zeros(2, 5, 4, 3), landmarks=landmarks)
-    assert terms.keys() == {"loss", "smooth", "au", "intensity", "vertices", "landmarks"}
-    expected = terms["smooth"] + 5 * terms["au"] + terms["intensity"] + 3 * terms["vertices"] + 2 * terms["landmarks"]
+    image = {
+        "rendered": torch.full((2, 5, 4, 4, 3), 0.5),
+        "images": torch.ones(2, 5, 4, 4, 3),
+        "skin_mask": torch.ones(2, 5, 4, 4, dtype=torch.bool),
+    }
+    terms = loss(output(), labels, levels, None, torch.zeros(2, 5, 4, 3), image=image, landmarks=landmarks)
+    assert terms.keys() == {"loss", "smooth", "au", "intensity", "vertices", "landmarks", "image"}
+    expected = terms["smooth"] + 5 * terms["au"] + 2 * terms["landmarks"] + 2 * terms["image"]
+    expected = expected + terms["intensity"] + 3 * terms["vertices"]  # these two are not the paper's
     torch.testing.assert_close(terms["loss"], expected)
     assert terms["landmarks"].item() == pytest.approx(math.sqrt(2))
     weights = balanced_class_weights(config.au_positive_rates)

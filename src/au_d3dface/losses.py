@@ -1,10 +1,12 @@
 """The training loss, Eq. 11-15, every term a function of its own; ReconstructionLoss adds them up.
 
 All terms are means over what is known: frames outside `frame_mask` and labels of -1 count for nothing, neither in the
-sum nor in the number that it is divided by. L_img (Eq. 13) needs the renderer and lives with it.
+sum nor in the number that it is divided by. They are computed in float32 at least, under autocast too: half a precision
+would round pixels of a picture to whole ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,12 +20,29 @@ if TYPE_CHECKING:
     from .outputs_au_d3dface import AUD3DFaceReconstructionOutput
 
 
+def _full_precision(term: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The term outside autocast, its tensors of lower precision made float32."""
+
+    def raised(value):
+        lower = isinstance(value, Tensor) and value.is_floating_point() and value.dtype.itemsize < 4
+        return value.float() if lower else value
+
+    @wraps(term)
+    def wrapped(*values, **named) -> Tensor:
+        device = next(value.device for value in (*values, *named.values()) if isinstance(value, Tensor))
+        with torch.autocast(device.type, enabled=False):
+            return term(*map(raised, values), **{name: raised(value) for name, value in named.items()})
+
+    return wrapped
+
+
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of `values` where `mask` (bool, broadcast to their shape) is true; zero where it never is."""
     mask = mask.expand_as(values)
     return values.masked_fill(~mask, 0).sum() / mask.sum().clamp_min(1)
 
 
+@_full_precision
 def smoothness_loss(temporal_embeddings: Tensor, frame_mask: Tensor | None = None, reduction: str = "mean") -> Tensor:
     """L_smooth, Eq. 14: Σ_j |z_j^t − z_{j+1}^t|_1 over neighbouring valid frames.
 
@@ -64,6 +83,7 @@ def balanced_class_weights(au_positive_rates: Sequence[float]) -> Tensor:
     return len(rates) / rates / (1 / rates).sum()
 
 
+@_full_precision
 def au_loss(
     au_logits: Tensor, au_labels: Tensor, frame_mask: Tensor | None = None, class_weights: Tensor | None = None
 ) -> Tensor:
@@ -82,6 +102,7 @@ def au_loss(
     return masked_mean(terms, known)
 
 
+@_full_precision
 def intensity_loss(au_intensities: Tensor, au_intensity_labels: Tensor, frame_mask: Tensor | None = None) -> Tensor:
     """Mean squared error of AU intensities (0-5, so squared FACS levels) over known ones. Beyond the paper.
 
@@ -93,6 +114,7 @@ def intensity_loss(au_intensities: Tensor, au_intensity_labels: Tensor, frame_ma
     return masked_mean((au_intensities - au_intensity_labels.to(au_intensities)) ** 2, known)
 
 
+@_full_precision
 def vertex_loss(
     vertices: Tensor,
     true_vertices: Tensor,
@@ -125,6 +147,7 @@ def vertex_loss(
     return masked_mean(squared, mask[..., None])
 
 
+@_full_precision
 def landmark_loss(
     points: Tensor,
     rotation: Tensor,
@@ -154,37 +177,61 @@ def landmark_loss(
     return masked_mean((error**2).sum(-1).clamp_min(1e-12).sqrt(), known)
 
 
+@_full_precision
+def image_loss(rendered: Tensor, images: Tensor, skin_mask: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+    """L_img, Eq. 13: mean over frames of |A_j ⊙ (I_j − I^r_j)|_1 / area of A_j, mean over channels.
+
+    Args:
+        rendered: (B, T, H, W, 3), I^r: the refined mesh with the coarse model's pose, camera, texture and light
+            (`MeshRenderer`); black where no mesh is seen, which inside the mask counts and has no gradient.
+        images: (B, T, H, W, 3), I, in [0, 1].
+        skin_mask: (B, T, H, W) bool, A. A frame whose mask is empty counts for nothing.
+        frame_mask: (B, T) bool.
+
+    Returns:
+        A scalar in picture values; zero where no frame counts.
+    """
+    mask = skin_mask.bool()
+    if frame_mask is not None:
+        mask = mask & frame_mask.bool()[..., None, None]
+    area = mask.sum((-2, -1))
+    error = (rendered - images.to(rendered)).abs().mean(-1).masked_fill(~mask, 0).sum((-2, -1)) / area.clamp_min(1)
+    return masked_mean(error, area > 0)
+
+
 def _known(labels: Tensor, frame_mask: Tensor | None) -> Tensor:
     known = labels >= 0
     return known if frame_mask is None else known & frame_mask.bool()[..., None]
 
 
 class ReconstructionLoss:
-    """L of Eq. 11, λ_smooth L_smooth + λ_au L_au, with the terms beyond it; the renderer's L_img is added by training.
+    """L of Eq. 11, λ_img L_img + λ_lmk L_lmk + λ_smooth L_smooth + λ_au L_au, with the terms beyond it.
 
     A term is computed where its weight is not zero and its targets are given.
 
     Args:
         config: gives `smooth_reduction`, `au_class_weights`, `au_positive_rates`, `displacement_scale`; without the
             temporal module L_smooth is zero.
-        smooth, au, landmarks: λ of Eq. 11.
+        image, landmarks, smooth, au: λ of Eq. 11.
         intensity, vertices: weights of the terms that the paper does not have.
     """
 
     def __init__(
         self,
         config: "AUD3DFaceConfig",
+        image: float = 2.0,
+        landmarks: float = 2.0,
         smooth: float = 1.0,
         au: float = 5.0,
-        landmarks: float = 2.0,
         intensity: float = 1.0,
         vertices: float = 0.0,
     ):
         self.config = config
         self.weights = {
+            "image": image,
+            "landmarks": landmarks,
             "smooth": smooth if config.use_temporal else 0.0,
             "au": au,
-            "landmarks": landmarks,
             "intensity": intensity if config.predict_intensity else 0.0,
             "vertices": vertices,
         }
@@ -203,6 +250,7 @@ class ReconstructionLoss:
         true_vertices: Tensor | None = None,
         neutral_vertices: Tensor | None = None,
         true_neutral_vertices: Tensor | None = None,
+        image: dict | None = None,
         landmarks: dict | None = None,
     ) -> dict[str, Tensor]:
         """
@@ -211,13 +259,17 @@ class ReconstructionLoss:
             au_labels, au_intensity_labels: (B, T, N), -1 where unknown.
             frame_mask: (B, T) bool.
             true_vertices, neutral_vertices, true_neutral_vertices: targets of `vertex_loss`, metres.
-            landmarks: the arguments of `landmark_loss` by name.
+            image, landmarks: the arguments of `image_loss` and of `landmark_loss` by name.
 
         Returns:
             Each computed term, unweighted, under its name ("smooth", "au", ...), and the weighted sum under "loss".
         """
         terms: dict[str, Tensor] = {}
         wanted = {name for name, weight in self.weights.items() if weight}
+        if "image" in wanted and image is not None:
+            terms["image"] = image_loss(**image)
+        if "landmarks" in wanted and landmarks is not None:
+            terms["landmarks"] = landmark_loss(**landmarks)
         if "smooth" in wanted:
             terms["smooth"] = smoothness_loss(output.temporal_embeddings, frame_mask, self.config.smooth_reduction)
         if "au" in wanted and au_labels is not None:
@@ -228,8 +280,6 @@ class ReconstructionLoss:
             unit = self.config.displacement_scale
             neutrals = (neutral_vertices, true_neutral_vertices) if true_neutral_vertices is not None else (None, None)
             terms["vertices"] = vertex_loss(output.vertices, true_vertices, frame_mask, *neutrals, unit=unit)
-        if "landmarks" in wanted and landmarks is not None:
-            terms["landmarks"] = landmark_loss(**landmarks)
         total = output.au_logits.new_zeros(())
         for name, term in terms.items():
             total = total + self.weights[name] * term

@@ -21,8 +21,8 @@ class Fragments:
 
     Attributes:
         pixel_to_face: (B, H, W) int64, row of `faces`; -1 where nothing is seen.
-        barycentric: (B, H, W, 3) weights of the triangle's corners at the pixel's centre, in the dtype of the points
-            and differentiable in them; 0 where nothing is seen.
+        barycentric: (B, H, W, 3) weights of the triangle's corners at the pixel's centre, on the triangle in space, in
+            the dtype of the points and differentiable in them; 0 where nothing is seen.
         depth: (B, H, W) depth at the pixel's centre, differentiable; infinite where nothing is seen.
     """
 
@@ -42,20 +42,27 @@ def rasterize(
     height: int,
     width: int,
     cull_backfaces: bool = False,
+    perspective: bool = False,
     max_candidates: int = 262_144,
 ) -> Fragments:
     """Rasterizes a triangle mesh that is already projected to the picture.
 
     A pixel belongs to a triangle when its centre lies inside or on an edge; of several the nearest wins, and at equal
     depth (float32) the one that comes first in `faces`. Triangles without area and triangles with a corner that is NaN
-    or infinite are skipped.
+    or infinite are skipped, and in perspective those with a corner in or behind the camera's plane; what lies outside
+    the picture is not seen.
+
+    Which triangle is seen at a pixel has no derivative, so the outline and what hides what give no gradient. Eq. 13
+    needs none: the renderer of DECA has none either. A soft rasterizer that gives some would return `Fragments` too.
 
     Args:
         points: (B, V, 3): x right and y down in pixels from the top left corner of the top left pixel, so that the
-            centre of column c is at c + 0.5; z away from the camera, in any unit.
+            centre of column c is at c + 0.5; z away from the camera, in any unit. In perspective, z is the distance
+            from the camera's plane (`geometry.pinhole`); else depth is linear in the picture (`weak_perspective`).
         faces: (F, 3) int64, counter-clockwise seen from outside.
         height, width: of the picture, pixels.
         cull_backfaces: skips the triangles that turn their back to the camera.
+        perspective: whether the points come from a perspective camera.
         max_candidates: bound on the pairs of pixel and triangle looked at together, which bounds the memory: about
             200 bytes each. At least one triangle is always looked at.
 
@@ -68,7 +75,11 @@ def rasterize(
     if points.ndim != 3 or points.shape[-1] != 3 or faces.ndim != 2 or faces.shape[-1] != 3:
         raise ValueError(f"expected points (B, V, 3) and faces (F, 3), got {(*points.shape,)} and {(*faces.shape,)}")
     with torch.no_grad():
-        nearest = _nearest_faces(points.detach(), faces, height, width, cull_backfaces, max_candidates)
+        flat = points.detach()
+        if perspective:  # -1 / z grows with depth and, unlike depth itself, is linear in the picture
+            x, y, z = flat.unbind(-1)
+            flat = torch.stack([x, y, torch.where(z > 0, -1 / z, torch.nan)], -1)
+        nearest = _nearest_faces(flat, faces, height, width, cull_backfaces, max_candidates)
     seen = (nearest >= 0).nonzero().squeeze(-1)
     image = torch.div(seen, height * width, rounding_mode="floor")
     line = torch.div(seen, width, rounding_mode="floor")
@@ -76,6 +87,9 @@ def rasterize(
     corners = faces.index_select(0, nearest.index_select(0, seen)).T + image * points.shape[1]
     x, y, z = _take(points.reshape(-1, 3).T, corners)  # (3 corners, P) each
     weights = _barycentric(x.double() - (column + 0.5), y.double() - (row + 0.5)).to(points.dtype)
+    if perspective:
+        weights = weights / z
+        weights = weights / weights.sum(0)
     barycentric = points.new_zeros((nearest.numel(), 3)).index_put((seen,), weights.T)
     depth = points.new_full((nearest.numel(),), torch.inf).index_put((seen,), (weights * z).sum(0))
     shape = (points.shape[0], height, width)
@@ -94,17 +108,23 @@ def interpolate(fragments: Fragments, faces: Tensor, attributes: Tensor) -> Tens
         (B, H, W, C), zero where nothing is seen; differentiable in the attributes and, through the barycentric
         coordinates, in the points.
     """
+    pixels, values = interpolate_seen(fragments, faces, attributes)
     shape = fragments.pixel_to_face.shape
+    picture = values.new_zeros((shape.numel(), values.shape[-1])).index_put((pixels,), values)
+    return picture.reshape(*shape, values.shape[-1])
+
+
+def interpolate_seen(fragments: Fragments, faces: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor]:
+    """`interpolate` at the P pixels where something is seen: their (P,) places in B · H · W, and (P, C) values."""
+    height, width = fragments.pixel_to_face.shape[1:]
     nearest = fragments.pixel_to_face.reshape(-1)
     seen = (nearest >= 0).nonzero().squeeze(-1)
     corners = faces.index_select(0, nearest.index_select(0, seen)).T
     if attributes.ndim == 3:
-        corners = corners + torch.div(seen, shape[1] * shape[2], rounding_mode="floor") * attributes.shape[1]
+        corners = corners + torch.div(seen, height * width, rounding_mode="floor") * attributes.shape[1]
     weights = fragments.barycentric.reshape(-1, 3).index_select(0, seen).to(attributes.dtype)
     table = attributes.reshape(-1, attributes.shape[-1])
-    values = sum(weights[:, i, None] * table.index_select(0, corners[i]) for i in range(3))
-    picture = table.new_zeros((nearest.numel(), table.shape[-1])).index_put((seen,), values)
-    return picture.reshape(*shape, table.shape[-1])
+    return seen, sum(weights[:, i, None] * table.index_select(0, corners[i]) for i in range(3))  # type: ignore[return-value]
 
 
 # Below, the long axis (triangles, rows of pixels, pixels) is the last one, and coordinates and corners come before it:
