@@ -66,6 +66,21 @@ class RenderSettings:
 
 
 @dataclass(frozen=True)
+class FilmedFrame:
+    """One frame as a camera delivered it, and what was before the camera.
+
+    Attributes:
+        jpeg: the file that the camera wrote. picture: (S, S, 3) uint8 RGB, that file decoded.
+        vertices: (26719, 3) metres, the true head in the head frame. camera: the true camera.
+    """
+
+    jpeg: bytes
+    picture: np.ndarray
+    vertices: torch.Tensor
+    camera: Camera
+
+
+@dataclass(frozen=True)
 class FilmedPerson:
     """One person before one camera.
 
@@ -93,7 +108,7 @@ class FilmedPerson:
         """(26719, 3) metres: the head with these (57,) expression weights."""
         return self.head(torch.from_numpy(self.identity), torch.from_numpy(weights))
 
-    def picture(
+    def film(
         self,
         rng: np.random.Generator,
         painter: HeadPainter,
@@ -101,7 +116,7 @@ class FilmedPerson:
         pose: np.ndarray,
         scale: float,
         shift: np.ndarray,
-    ) -> np.ndarray:
+    ) -> FilmedFrame:
         """One frame as a camera would deliver it.
 
         Args:
@@ -117,13 +132,14 @@ class FilmedPerson:
         face = rotation @ np.array([0.0, -0.01, 0.09])  # the face lies in front of the head's origin
         centre = size / 2 + scale * (shift - face[:2]) * np.array([1, -1])
         camera = Camera(rotation, self.distance, scale, centre)
-        picture = painter.render(self.vertices(weights), self.look, self.lighting, camera, self.background)
+        vertices = self.vertices(weights)
+        picture = painter.render(vertices, self.look, self.lighting, camera, self.background)
         seen = gaussian_filter(picture.astype(np.float32), (self.blur, self.blur, 0)) if self.blur > 0.2 else picture
         noise = self.noise * rng.standard_normal(picture.shape[:2], np.float32)
         seen = np.clip(seen + noise[..., None], 0, 255).astype(np.uint8)
         file = io.BytesIO()
         Image.fromarray(seen).save(file, "jpeg", quality=self.quality)
-        return np.asarray(Image.open(file))
+        return FilmedFrame(file.getvalue(), np.asarray(Image.open(file)), vertices, camera)
 
 
 @dataclass(frozen=True)
@@ -144,10 +160,10 @@ class Take:
     scale: np.ndarray
     shift: np.ndarray
 
-    def frame(self, rng: np.random.Generator, painter: HeadPainter, index: int) -> np.ndarray:
-        """(S, S, 3) uint8 RGB. The camera's noise is drawn from `rng`, so frames are taken in order."""
+    def frame(self, rng: np.random.Generator, painter: HeadPainter, index: int) -> FilmedFrame:
+        """One frame. The camera's noise is drawn from `rng`, so frames are taken in order."""
         shapes, pose, shift = self.shapes[index], self.act.pose[index], self.shift[index]
-        return self.person.picture(rng, painter, shapes, pose, float(self.scale[index]), shift)
+        return self.person.film(rng, painter, shapes, pose, float(self.scale[index]), shift)
 
 
 def random_person(rng: np.random.Generator, head: ICTFaceKit, settings: RenderSettings) -> FilmedPerson:

@@ -78,7 +78,7 @@ def render_clip(
             VideoWriter(output, settings.frame_rate, size, size, crf=_RATE_FACTOR, preset="medium")
         )
         for frame in tqdm(range(len(take.times)), unit="frame", disable=None):
-            writer.write(take.frame(rng, painter, frame))
+            writer.write(take.frame(rng, painter, frame).picture)
     return take
 
 

@@ -5,6 +5,9 @@
 What the tracker says of each frame is its true answer with its true errors. The same seed gives the same sequences
 whatever the number of workers; shards that exist already are kept, so the work can be interrupted and goes on. Held-out
 people are another seed. `sequences.py` makes sequences of the same kind from statistics, without rendering.
+
+With `--pictures`, the pictures that the tracker saw are kept beside each shard, with the true points in them: see
+film.py for what is written and stored_pictures.py for reading it.
 """
 
 import argparse
@@ -13,7 +16,7 @@ import multiprocessing
 import sys
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -27,7 +30,8 @@ from ...export.files import atomic_path, output_errors
 from ...geometry import similarity_alignment
 from ...tracking import NUM_FACE_LANDMARKS, NUM_LANDMARKS, TrackedFace
 from .displays import STYLES
-from .filming import FilmedPerson, RenderSettings, load_head, random_take
+from .film import Film, write_films
+from .filming import FilmedFrame, FilmedPerson, RenderSettings, load_head, random_take
 from .picture_tracking import PictureTracker
 from .scenes import HeadPainter
 from .sequences import TrackedSequence
@@ -58,18 +62,23 @@ class RenderedSequenceSampler:
         sources = ["rendered and tracked heads of ICT-FaceKit"]
         return {"quality": "rendered", "sources": sources, "seed": self.seed, "settings": asdict(self.settings)}
 
-    def __call__(self, index: int) -> TrackedSequence:
-        """The sequence of this index: always the same."""
+    def __call__(self, index: int, watch: Callable[[FilmedFrame], object] = lambda frame: None) -> TrackedSequence:
+        """The sequence of this index: always the same.
+
+        Args:
+            watch: called with each of its frames, in order.
+        """
         head, painter = load_head(self.kit)
         rng = np.random.default_rng([self.seed, index])
         take = random_take(rng, head, self.settings)
         tracker = PictureTracker(passes=2)
         landmarks = np.full((len(take.times), NUM_LANDMARKS, 3), np.nan, np.float32)
         for frame in range(len(take.times)):
-            picture = take.frame(rng, painter, frame)
-            points = tracker(picture)
+            filmed = take.frame(rng, painter, frame)
+            watch(filmed)
+            points = tracker(filmed.picture)
             if frame == 0 and points is not None:
-                points = tracker(picture)  # the crop settles, as after the first frames of a video
+                points = tracker(filmed.picture)  # the crop settles, as after the first frames of a video
             if points is not None:
                 landmarks[frame] = points
         neutral = _tracked_at_rest(rng, take.person, painter, tracker)
@@ -96,8 +105,8 @@ def _tracked_at_rest(
     true = person.head.landmarks_468(person.vertices(person.rest), person.head.faces)
     seen = []
     for pose in _REST_POSES:
-        picture = person.picture(rng, painter, person.rest, np.array(pose), person.scale, np.zeros(2))
-        points = [tracker(picture) for _ in range(2)][-1]
+        filmed = person.film(rng, painter, person.rest, np.array(pose), person.scale, np.zeros(2))
+        points = [tracker(filmed.picture) for _ in range(2)][-1]
         if points is not None:
             tracked = torch.from_numpy(points[:NUM_FACE_LANDMARKS] * _IMAGE_TO_HEAD)
             rotation, scale, translation = similarity_alignment(tracked, true)
@@ -153,10 +162,22 @@ def _read_shard(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _make_shard(shard: int, sampler: RenderedSequenceSampler, output: Path) -> int:
+def pictures_path(shard: Path) -> Path:
+    """Where the pictures of a shard of sequences lie."""
+    return shard.with_name(shard.name.replace("sequences_", "pictures_"))
+
+
+def _make_shard(shard: int, sampler: RenderedSequenceSampler, output: Path, pictures: bool) -> int:
     """Makes one shard; returns the number of frames in which no face was found."""
-    made = [sampler(index) for index in range(shard * PER_SHARD, (shard + 1) * PER_SHARD)]
-    write_shard(made, output / f"sequences_{shard:05d}.npz")
+    indices, path = range(shard * PER_SHARD, (shard + 1) * PER_SHARD), output / f"sequences_{shard:05d}.npz"
+    if pictures:
+        head, _ = load_head(sampler.kit)
+        films = [Film(head) for _ in indices]
+        made = [sampler(index, film.add) for index, film in zip(indices, films, strict=True)]
+        write_films(films, pictures_path(path))  # first: sequences that are there have their pictures
+    else:
+        made = [sampler(index) for index in indices]
+    write_shard(made, path)
     return sum(int((~sequence.face.valid).sum()) for sequence in made)
 
 
@@ -180,33 +201,45 @@ def _write_provenance(output: Path, provenance: dict) -> None:
         with output_errors(path):
             if path.read_bytes() == text.encode():
                 return
-        raise InputError(f"{output} holds sequences of another seed or other settings; give another folder as --output")
+        raise InputError(
+            f"{output} holds sequences of another seed or other settings, or differs in whether pictures are kept; "
+            "give another folder as --output"
+        )
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def render_sequences(sampler: RenderedSequenceSampler, output: Path, count: int, workers: int = 1) -> int:
+def render_sequences(
+    sampler: RenderedSequenceSampler, output: Path, count: int, workers: int = 1, pictures: bool = False
+) -> int:
     """Renders the shards of `count` sequences that are not there yet.
 
     Args:
         output: the folder for the shards.
         count: rounded up to whole shards.
         workers: processes; 1 works in this one. The result does not depend on it.
+        pictures: keeps the pictures and the true points in them beside each shard, for `StoredPictures`.
 
     Returns:
         The frames in which no face was found.
 
     Raises:
-        InputError: the folder holds sequences of another seed or other settings.
+        InputError: the folder holds sequences of another seed or other settings, or with pictures where these are
+            without, or the other way round.
         OutputError: the folder cannot be written.
         CheckpointError: the kit is missing or damaged.
     """
     with output_errors(output):
         output.mkdir(parents=True, exist_ok=True)
-    _write_provenance(output, sampler.provenance)
-    shards = range(-(-count // PER_SHARD))
-    waiting = [s for s in shards if not (output / f"sequences_{s:05d}.npz").exists()]
-    work = partial(_make_shard, sampler=sampler, output=output)
+    # Without pictures nothing is said of them, as in folders that were made before they could be kept.
+    _write_provenance(output, sampler.provenance | ({"pictures": True} if pictures else {}))
+    paths = [output / f"sequences_{shard:05d}.npz" for shard in range(-(-count // PER_SHARD))]
+    waiting = [
+        shard
+        for shard, path in enumerate(paths)
+        if not (path.exists() and (pictures_path(path).exists() or not pictures))
+    ]
+    work = partial(_make_shard, sampler=sampler, output=output, pictures=pictures)
     bar = partial(tqdm, total=len(waiting), unit="shard", disable=None)
     if workers <= 1:
         return sum(bar(map(work, waiting)))
@@ -222,6 +255,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder for sequences_*.npz")
     parser.add_argument("--count", type=int, default=900, help="sequences, rounded up to whole shards")
     parser.add_argument("--style", choices=sorted(STYLES), help="without it, all are drawn")
+    parser.add_argument(
+        "--pictures", action="store_true", help="keep the pictures, and the true points in them, in pictures_*.npz"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -231,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load_head(options.ict_facekit)  # fails here, with its sentence, rather than in a worker
         settings = RenderSettings(style=options.style)
         sampler = RenderedSequenceSampler(options.ict_facekit, settings, options.seed)
-        lost = render_sequences(sampler, options.output, options.count, options.workers)
+        lost = render_sequences(sampler, options.output, options.count, options.workers, options.pictures)
     except AUD3DFaceError as error:
         print(error, file=sys.stderr)
         return error.exit_status
