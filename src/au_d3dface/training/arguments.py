@@ -31,6 +31,9 @@ class DataArguments:
             evaluate on.
         rendered, rendered_held_out: folders of rendered and tracked sequences, to train on beside the fast ones, and to
             evaluate on in their place.
+        pictures: takes the pictures of rendered sequences too, which were made with --pictures, for L_img and L_lmk.
+        picture_size: pixels a side to which these are made smaller.
+        landmarks: 68 or 468, the 2D landmarks of L_lmk. landmark_source: "true", or "tracked" for the tracker's own.
         seconds: length of each.
         clip_length: frames of a training clip, at a random place in its sequence. Longer than the attention window, so
             that what a long video is mostly made of (no begin token in sight) is trained too.
@@ -48,6 +51,10 @@ class DataArguments:
     held_out: int = 200
     rendered: str | None = None
     rendered_held_out: str | None = None
+    pictures: bool = False
+    picture_size: int = 128
+    landmarks: int = 68
+    landmark_source: str = "true"
     seconds: float = 10.0
     clip_length: int = 60
     neutral_error: float = 0.3
@@ -67,9 +74,15 @@ class DataArguments:
         _at_least(
             self, "data", 0, "sequences", "neutral_error", "mixing", "noise", "offset", "rendered_bending", "seed"
         )
-        _at_least(self, "data", 1, "clip_length", "rendered_repeats", "workers")
+        _at_least(self, "data", 1, "clip_length", "rendered_repeats", "workers", "picture_size")
         if not self.sequences and not self.rendered:
             raise UsageError("data.sequences must be at least 1 where data.rendered names no rendered sequences")
+        if self.pictures and (not self.rendered or self.sequences):
+            raise UsageError("data.pictures needs data.rendered, and data.sequences: 0, for fast ones have no pictures")
+        if self.landmarks not in (68, 468):
+            raise UsageError(f"data.landmarks must be 68 or 468, not {self.landmarks}")
+        if self.landmark_source not in ("true", "tracked"):
+            raise UsageError(f"data.landmark_source must be true or tracked, not {self.landmark_source!r}")
         if not self.rendered_held_out:
             _at_least(self, "data", 1, "held_out")
         if not self.neutral_error <= 1:
@@ -92,7 +105,8 @@ class TrainingArguments:
         weight_decay: decoupled; 0 is plain Adam.
         max_grad_norm: gradients are scaled down to this norm.
         ema_decay: decay of the exponential moving average of the weights that is evaluated and saved; 0 for none.
-        weight_smooth, weight_au: λ of Eq. 11. weight_vertices, weight_intensity: of the true meshes and intensities.
+        weight_image, weight_landmarks, weight_smooth, weight_au: λ of Eq. 11; the first two need `data.pictures`.
+        weight_vertices, weight_intensity: of the true meshes and intensities.
         label_flip, label_unknown: shares of the labels fed back in training that are flipped, or made unknown.
         scheduled_sampling: share of clips, after its ramp, whose fed-back labels are the network's own decisions.
         scheduled_sampling_ramp: share of the training over which it grows from 0.
@@ -101,6 +115,7 @@ class TrainingArguments:
             true labels (see linear_reading.py).
         whitening: metres; layers that read meshes are trained in coordinates in which motions above this are of one
             size (see whitening.py); 0 for none.
+        motion_span: trains the motion decoder within the motions of the face model (see motion_span.py).
         evaluate_every: epochs between evaluations on held-out people, decoded frame by frame; 0 for the end only.
         save_every: steps between checkpoints to resume from; 0 for the end of each epoch only.
         threads: of torch on a CPU; 0 leaves torch's choice.
@@ -118,6 +133,8 @@ class TrainingArguments:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     ema_decay: float = 0.0
+    weight_image: float = 2.0
+    weight_landmarks: float = 2.0
     weight_smooth: float = 1.0
     weight_au: float = 5.0
     weight_vertices: float = 1.0
@@ -129,6 +146,7 @@ class TrainingArguments:
     calibrate: int = 0
     linear_reading: float = 0.0
     whitening: float = 0.0
+    motion_span: bool = False
     evaluate_every: int = 1
     save_every: int = 0
     threads: int = 0

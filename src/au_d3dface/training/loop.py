@@ -38,7 +38,9 @@ from .checkpointing import load_checkpoint, save_checkpoint
 from .evaluation import best_thresholds, evaluate
 from .feedback import FeedbackForward, corrupt_labels
 from .linear_reading import LinearReading
+from .motion_span import span_motions
 from .synthetic_data import synthetic_pools, training_clips
+from .weak_supervision import WeakSupervision
 from .whitening import fold, whiten
 
 
@@ -127,6 +129,8 @@ def train(arguments: Arguments) -> Path:
     network.set_face_model(face_model.template, face_model.faces, face_model.au_masks(config.action_units))
     if training.whitening:
         whiten(network, pools.train, training.whitening)
+    if training.motion_span:
+        span_motions(network, pools.train)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=training.weight_decay
     )
@@ -136,11 +140,19 @@ def train(arguments: Arguments) -> Path:
     average = MovingAverage(network, training.ema_decay) if training.ema_decay else None
     criterion = ReconstructionLoss(
         config,
+        image=training.weight_image,
+        landmarks=training.weight_landmarks,
         smooth=training.weight_smooth,
         au=training.weight_au,
         intensity=training.weight_intensity,
         vertices=training.weight_vertices,
     )
+    weak = None
+    if pools.pictures is not None:
+        face_model.to(accelerator.device)
+        weak = WeakSupervision(
+            face_model, criterion, arguments.data.landmarks, arguments.data.landmark_source == "tracked"
+        )
 
     step, spent = 0, 0.0
     if (state := load_checkpoint(output)) is not None:
@@ -205,6 +217,7 @@ def train(arguments: Arguments) -> Path:
                     batch["au_intensity_labels"],
                     batch["frame_mask"],
                     batch["true_vertices"],
+                    **({} if weak is None else weak(prediction.vertices, batch)),
                 )
                 accelerator.backward(terms["loss"])
                 if accelerator.sync_gradients:

@@ -10,6 +10,7 @@ from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 
 from ..coarse import CoarseReconstructor
+from ..data.synthetic.picture_pool import PicturePool, build_picture_pool
 from ..data.synthetic.pool import SequencePool, SequenceSource, SyntheticClips, build_pool
 from ..data.synthetic.rendered_sequences import StoredSequences
 from ..data.synthetic.responses import read_pyfeat_map
@@ -27,6 +28,8 @@ class SyntheticPools:
     rendered: SequencePool | None
     fast: SequencePool | None
     held_out: SequencePool
+    pictures: PicturePool | None = None
+    """Of the rendered sequences."""
 
     @property
     def train(self) -> list[SequencePool]:
@@ -77,9 +80,20 @@ def synthetic_pools(
             )
         return made
 
-    found, fast = None, None
+    def pictures(path: str) -> PicturePool:
+        source, size = StoredSequences(path), arguments.picture_size
+        target = keep / f"pictures-{size}-{_digest(source, coarse, len(source))}.safetensors"
+        if not target.exists():
+            with tqdm(
+                total=len(source), unit="sequence", desc="reading pictures", disable=not show_progress
+            ) as progress:
+                build_picture_pool(path, coarse, size, progress.update).save(target)
+        return PicturePool.load(target)
+
+    found, fast, shown = None, None, None
     if arguments.rendered:
         found = rendered("rendered", arguments.rendered)
+        shown = pictures(arguments.rendered) if arguments.pictures else None
     if arguments.sequences:
         fast = pool("fast", SequenceSampler(response, people, settings, arguments.seed), arguments.sequences)
     if arguments.rendered_held_out:
@@ -87,7 +101,7 @@ def synthetic_pools(
     else:
         sampler = SequenceSampler(response, people, settings, arguments.seed + HELD_OUT_SEED)
         held_out = pool("fast-held-out", sampler, arguments.held_out)
-    return SyntheticPools(found, fast, held_out)
+    return SyntheticPools(found, fast, held_out, shown)
 
 
 def _digest(source: SequenceSource, coarse: CoarseReconstructor, count: int) -> str:
@@ -120,7 +134,10 @@ def training_clips(pools: SyntheticPools, arguments: DataArguments, action_units
     if pools.rendered is not None:
         gentle = {name: arguments.rendered_bending * value for name, value in bending.items()}
         for _ in range(arguments.rendered_repeats):
-            parts.append(SyntheticClips(pools.rendered, action_units, arguments.clip_length, seed=seed, **gentle))
+            clips = SyntheticClips(
+                pools.rendered, action_units, arguments.clip_length, seed=seed, pictures=pools.pictures, **gentle
+            )
+            parts.append(clips)
     if pools.fast is not None:
         clips = SyntheticClips(pools.fast, action_units, arguments.clip_length, seed=seed, taught=True, **bending)
         parts.append(clips)

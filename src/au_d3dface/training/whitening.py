@@ -50,10 +50,10 @@ def whiten(network: AUD3DFaceForReconstruction, pools: list[SequencePool], floor
 
 
 def fold(network: AUD3DFaceForReconstruction) -> None:
-    """Stores the products as plain weights; nothing is done where nothing was whitened."""
-    for module in network.modules():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    """Stores the products as plain weights; nothing is done where no layer was written as one."""
+    for module in list(network.modules()):
+        for name in list(getattr(module, "parametrizations", {})):
+            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
 
 
 def _parametrize(module: nn.Module, covariance: Tensor, floor: float, right: bool) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from ...geometry import similarity_alignment
 from .sequences import TrackedSequence
 from .tracker_response import load_tracker_response
 from .trajectories import PRESENCE_THRESHOLD
+
+if TYPE_CHECKING:
+    from .picture_pool import PicturePool
 
 
 class SequenceSource(Protocol):
@@ -259,6 +262,7 @@ class SyntheticClips(Dataset):
         noise, offset: mean standard deviation of what is added to the coefficients, drawn for every frame and for every
             clip, in units of the face model's coefficients.
         taught: marks the clips for a teacher of their AU targets.
+        pictures: of the same sequences, whose tensors are then in the clips too.
     """
 
     def __init__(
@@ -272,11 +276,12 @@ class SyntheticClips(Dataset):
         offset: float = 0.0,
         seed: int = 0,
         taught: bool = False,
+        pictures: "PicturePool | None" = None,
     ) -> None:
         self.pool, self.clip_length, self.neutral_error, self.seed = pool, clip_length, neutral_error, seed
         self.mixing, self.noise, self.offset = mixing, noise, offset
         self.columns = [facs.ALL.index(au) for au in action_units]
-        self.taught, self.epoch = taught, 0
+        self.taught, self.pictures, self.epoch = taught, pictures, 0
 
     def begin_epoch(self, epoch: int) -> None:
         """Draws other phases; called before each epoch."""
@@ -287,7 +292,7 @@ class SyntheticClips(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """vertices (T, V, 3), neutral_vertices (V, 3), true_vertices (T, V, 3), au_labels (T, N) int64 in {0, 1},
-        au_intensity_labels (T, N) in 0-5, frame_mask (T,) bool, taught () bool."""
+        au_intensity_labels (T, N) in 0-5, frame_mask (T,) bool, taught () bool; those of `PicturePool.clip`."""
         pool, rng = self.pool, np.random.default_rng([self.seed, self.epoch, index])
         frames = slice(0, pool.num_frames)
         neutral = pool.neutral[index]
@@ -308,6 +313,7 @@ class SyntheticClips(Dataset):
             "au_intensity_labels": intensity,
             "frame_mask": pool.valid[index, frames],
             "taught": torch.tensor(self.taught),
+            **({} if self.pictures is None else self.pictures.clip(index, frames)),
         }
 
     def _bent(self, rng: np.random.Generator, expression: Tensor) -> Tensor:

@@ -1,0 +1,125 @@
+"""What Eq. 12-13 compare the refined mesh with, for fitted sequences whose pictures were kept.
+
+A `PicturePool` goes with a `SequencePool` of the same sequences in the same order. It holds pictures made smaller, the
+skin in them, and what the frozen coarse reconstructor says of camera, texture and light; and the 2D landmarks. Nothing
+of it knows the true shape.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ...coarse import CoarseReconstructor, CoarseSequence
+from ...coarse.appearance import estimate_appearance
+from ...coarse.skin_mask import ColorSkinSegmenter, skin_mask
+from ...errors import InputError
+from .rendered_sequences import StoredSequences
+from .stored_pictures import StoredPictures
+
+TEXTURE_SIZE = 128
+"""Texels a side of a person's albedo map: the face covers about as many pixels of a picture."""
+
+
+@dataclass
+class PicturePool:
+    """n sequences of T frames, pictures of S x S pixels. The camera is that of the coarse fit, Eq. 12, in these pixels.
+
+    Attributes:
+        pictures: (n, T, S, S, 3) uint8 RGB.
+        skin: (n, T, S, S) bool, A_j of Eq. 13.
+        rotation: (n, T, 3, 3). scale: (n, T) pixels per metre. translation: (n, T, 2) pixels.
+        landmarks: (n, T, 468, 2) pixels: true places of the points in the picture.
+        tracked_landmarks: (n, T, 468, 2) pixels: where the tracker found them; 0 where it found no face.
+        visible: (n, T, 468) bool, which points can be seen.
+        texture: (n, R, R, 3) albedo over the face model's uv. lighting: (n, T, 9, 3).
+    """
+
+    pictures: Tensor
+    skin: Tensor
+    rotation: Tensor
+    scale: Tensor
+    translation: Tensor
+    landmarks: Tensor
+    tracked_landmarks: Tensor
+    visible: Tensor
+    texture: Tensor
+    lighting: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def clip(self, index: int, frames: slice) -> dict[str, Tensor]:
+        """These tensors for some frames of one sequence; `texture`, which has no frames, as it is."""
+        clip = {name: value[index] for name, value in vars(self).items()}
+        return {name: value if name == "texture" else value[frames] for name, value in clip.items()}
+
+    def save(self, path: str | Path) -> None:
+        """Writes one safetensors file, whole or not at all."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            save_file({name: value.contiguous() for name, value in vars(self).items()}, temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "PicturePool":
+        """Reads a pool.
+
+        Raises:
+            InputError: the file is missing, damaged or not a pool of pictures.
+        """
+        try:
+            with safe_open(path, "pt") as archive:
+                return cls(**{name: archive.get_tensor(name) for name in archive.keys()})  # noqa: SIM118
+        except (OSError, SafetensorError, TypeError) as error:
+            raise InputError(f"{path} is not a pool of pictures ({error}); delete it to make it anew") from error
+
+
+def build_picture_pool(
+    folder: str | Path,
+    reconstructor: CoarseReconstructor,
+    size: int,
+    progress: Callable[[int], object] = lambda done: None,
+) -> PicturePool:
+    """Fits every sequence of a folder and its appearance.
+
+    Args:
+        folder: as `rendered_sequences --pictures` writes it.
+        size: S, pixels a side.
+        progress: called with 1 for every sequence done.
+
+    Raises:
+        InputError: the folder holds no pictures or a damaged shard.
+    """
+    sequences, stored = StoredSequences(folder), StoredPictures(folder)
+    rows = []
+    for index in range(len(sequences)):
+        face = sequences(index).face
+        pictures = stored.pictures(index)
+        tracked = torch.from_numpy(np.nan_to_num(face.landmarks[:, : stored.landmarks(index).shape[1], :2]))
+        seen = torch.from_numpy(stored.visible(index)) & torch.from_numpy(face.valid)[:, None]
+        row = {"landmarks": torch.from_numpy(stored.landmarks(index)), "tracked_landmarks": tracked, "visible": seen}
+        row |= _fitted(reconstructor, reconstructor(face), pictures) if face.valid.any() else _unseen(pictures)
+        rows.append(_resized(row, torch.from_numpy(pictures), size))
+        progress(1)
+    return PicturePool(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
+
+
+def _resized(row: dict[str, Tensor], pictures: Tensor, size: int) -> dict[str, Tensor]:
+    """The row for pictures of another size: everything in pixels goes with them."""
+    ratio = size / pictures.shape[1]
+    small = interpolate(pictures.permute(0, 3, 1, 2).float(), (size, size), mode="bilinear", antialias=True)
+    skin = interpolate(row["skin"][:, None].float(), (size, size), mode="area")[:, 0]
+    scaled = {name: row[name] * ratio for name in ("scale", "translation", "landmarks", "tracked_landmarks")}
+    return row | scaled | {"pictures": small.round().clamp(0, 255).byte().permute(0, 2, 3, 1), "skin": skin > 0.99}

@@ -1,0 +1,73 @@
+"""Eq. 12-13 in training: the refined mesh is rendered with the coarse model's camera, texture and light.
+
+What comes out are the arguments of `losses.image_loss` and `losses.landmark_loss`. Nothing here sees true meshes.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from ..face_models import FaceModel
+from ..face_models.ibug68 import IBUG_68_OF_468
+from ..losses import ReconstructionLoss
+from ..rendering import MeshRenderer
+
+
+class WeakSupervision:
+    """From refined vertices and a batch with pictures (`PicturePool.clip`) to what the losses compare.
+
+    Args:
+        face_model: gives faces, uv and the places of landmarks.
+        points: 68 or 468, the landmarks compared.
+        tracked: compares with the tracker's landmarks rather than with the true ones.
+        criterion: whose weights tell which terms are wanted; a picture is rendered for L_img alone.
+        backend: of the renderer.
+    """
+
+    def __init__(
+        self,
+        face_model: FaceModel,
+        criterion: ReconstructionLoss,
+        points: int = 68,
+        tracked: bool = False,
+        backend: str = "torch",
+    ) -> None:
+        self.faces, self.weights = face_model.faces, criterion.weights
+        self.embedding = face_model.landmarks_68 if points == 68 else face_model.landmarks_468
+        self.rows = list(IBUG_68_OF_468) if points == 68 else list(range(468))
+        self.targets = "tracked_landmarks" if tracked else "landmarks"
+        self.renderer = MeshRenderer(face_model.faces, face_model.uv, backend)
+
+    def __call__(self, vertices: Tensor, batch: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
+        """Arguments of the two terms by the names that `ReconstructionLoss` gives them.
+
+        Args:
+            vertices: (B, T, V, 3) metres, refined.
+            batch: with the tensors of `PicturePool.clip`, each with a leading B, and `frame_mask` (B, T).
+        """
+        mask, size = batch["frame_mask"].bool(), batch["pictures"].shape[-2]
+        camera = {name: batch[name] for name in ("rotation", "scale", "translation")}
+        wanted: dict[str, dict[str, Any]] = {}
+        if self.weights["landmarks"]:
+            wanted["landmarks"] = {
+                "points": self.embedding(vertices, self.faces),
+                **camera,
+                "landmarks": batch[self.targets][:, :, self.rows],
+                "landmark_mask": batch["visible"][:, :, self.rows] & mask[..., None],
+                "image_size": (size, size),
+            }
+        if self.weights["image"]:
+            batches, frames = mask.shape
+            texture = batch["texture"][:, None].expand(-1, frames, -1, -1, -1).flatten(0, 1)
+            flat = {name: value.flatten(0, 1) for name, value in camera.items()}
+            rendering = self.renderer.heads(
+                vertices.flatten(0, 1), **flat, height=size, width=size,
+                texture=texture, lighting=batch["lighting"].flatten(0, 1),
+            )  # fmt: skip
+            wanted["image"] = {
+                "rendered": rendering.image.unflatten(0, (batches, frames)),
+                "images": batch["pictures"] / 255,
+                "skin_mask": batch["skin"],
+                "frame_mask": mask,
+            }
+        return wanted
