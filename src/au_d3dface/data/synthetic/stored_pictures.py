@@ -17,6 +17,9 @@ from .rendered_sequences import PER_SHARD, PROVENANCE, StoredSequences, pictures
 _LARGEST = 4096
 """Pixels a side and frames a sequence at most: what claims more is no folder of ours, and would fill the memory."""
 
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, NotImplementedError, MemoryError)
+"""What a damaged npz may raise; the last where an array claims to be larger than any memory."""
+
 
 class StoredPictures:
     """The pictures of a folder that `rendered_sequences --pictures` wrote. Indices are those of `StoredSequences`.
@@ -120,7 +123,7 @@ class StoredPictures:
                 arrays = {} if packed else {name: npz[name] for name in (*expected, "jpeg") if name in npz}
         except FileNotFoundError as error:
             raise InputError(f"{path} is missing; render the same sequences again, which makes it anew") from error
-        except (OSError, ValueError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(f"{path} is damaged ({error}); delete it and render it again") from error
         expected["jpeg"] = (np.uint8, (arrays["jpeg"].size if "jpeg" in arrays else 0,))
         wrong = [
