@@ -105,10 +105,9 @@ def _add_synthetic(kinds) -> None:
     )
     command.add_argument(
         "--figure-errors",
-        default="whole,displacement",
         metavar="LIST",
-        help="what the figure shows: distances of the whole face, of the displacement from rest, or both "
-        "(default: %(default)s)",
+        help="what the figure shows: the errors of the whole face, of its displacement from rest, or both "
+        "(default: whole,displacement)",
     )
     _add_common(command)
     command.set_defaults(run=_synthetic)
@@ -168,7 +167,9 @@ def _synthetic(options: argparse.Namespace) -> int:
         from .error_maps import check_figure_path, checked_kinds, write_error_figure
         from .synthetic import SyntheticEvaluation, evaluate_synthetic
 
-        kinds = checked_kinds(options.figure_errors)
+        if options.figure_errors is not None and options.figure is None:
+            raise UsageError("--figure-errors says what --figure shows; give --figure FILE.png too")
+        kinds = checked_kinds("whole,displacement" if options.figure_errors is None else options.figure_errors)
         figure = None if options.figure is None else check_figure_path(options.figure)
         evaluation = SyntheticEvaluation(
             load_checkpoint(options.model, options.device),

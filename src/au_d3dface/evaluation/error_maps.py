@@ -23,6 +23,8 @@ from .synthetic import SyntheticEvaluation, folder_names, is_rendered, read_sequ
 KINDS = {"whole": "whole face", "displacement": "motion from rest"}
 """The errors that can be shown, and what the picture calls them."""
 
+_TRUTHS = {True: "the person's own surface of ICT-FaceKit", False: "the tracked face at rest, moved as in truth"}
+
 COLUMNS, CELL = 6, 288
 """People in a picture, and pixels along a side of each map."""
 
@@ -36,12 +38,14 @@ class ErrorMap:
         true: (468, 3) metres, in the frame of the fit.
         meshes: by method, (468, 3) metres.
         errors: by kind of `KINDS` and by method, (468,) millimetres.
+        on_kit: whether the truth is that of ICT-FaceKit.
     """
 
     name: str
     true: Tensor
     meshes: dict[str, Tensor]
     errors: dict[str, dict[str, Tensor]]
+    on_kit: bool
 
 
 def checked_kinds(text: str) -> tuple[str, ...]:
@@ -98,8 +102,7 @@ def write_error_figure(
     ]
     if not maps:
         raise InputError(f"no face was found in any sequence of {', '.join(map(str, folders))}; render others")
-    truth = "true points on ICT-FaceKit" if evaluation.kit is not None else "tracked face at rest, truly moved"
-    picture = error_picture(maps, kinds, f"distance of each vertex from the truth ({truth})")
+    picture = error_picture(maps, kinds)
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
@@ -115,8 +118,8 @@ def error_map(sequence: TrackedSequence, name: str, evaluation: SyntheticEvaluat
     """
     coarse = evaluation.fitting(sequence.face)
     decoded = decode(evaluation.model, coarse, sequence.times)
-    source = evaluation.kit if rendered and evaluation.kit is not None else evaluation.tracked_rest
-    truth = source(sequence, decoded.neutral)
+    on_kit = rendered and evaluation.kit is not None
+    truth = (evaluation.kit if on_kit else evaluation.tracked_rest)(sequence, decoded.neutral)
     moved = truth.displacement[np.maximum(decoded.frames, 0)].norm(dim=-1).mean(-1)
     sample = int(np.where(decoded.valid, moved.numpy(), -1.0).argmax())
     frame = int(decoded.frames[sample])
@@ -130,16 +133,17 @@ def error_map(sequence: TrackedSequence, name: str, evaluation: SyntheticEvaluat
             method: displacement_distance(mesh, decoded.neutral, true, truth.rest) for method, mesh in meshes.items()
         },
     }
-    return ErrorMap(f"{name}, {sequence.times[frame]:.1f} s", true, meshes, errors)
+    return ErrorMap(f"{name}, {sequence.times[frame]:.1f} s", true, meshes, errors, on_kit)
 
 
-def error_picture(maps: Sequence[ErrorMap], kinds: Sequence[str], title: str, cell: int = CELL) -> np.ndarray:
+def error_picture(maps: Sequence[ErrorMap], kinds: Sequence[str], cell: int = CELL) -> np.ndarray:
     """The true meshes, and below them those of each method coloured by their errors, all on one scale.
+
+    The title says that the faces are synthetic, and what is taken for true.
 
     Args:
         maps: at least one, all of the same methods; a column each.
         kinds: at least one of `KINDS`; a row for each method, with the mean over the vertices under every map.
-        title: above everything; the picture adds that the faces are synthetic.
         cell: pixels along a side of each map.
 
     Returns:
@@ -158,7 +162,10 @@ def error_picture(maps: Sequence[ErrorMap], kinds: Sequence[str], title: str, ce
             ]
             means = [f"mean {item.errors[kind][method].mean():.2f} mm" for item in maps]
             rows.append(StripRow(f"{method}, {KINDS[kind]}", pictures, means, ColourScale(maximum)))
-    return compose_strip(rows, [item.name for item in maps], title=f"Synthetic faces: {title}", cell=(cell, cell))
+    known = {item.on_kit for item in maps}
+    truth_is = " or ".join(name for on_kit, name in _TRUTHS.items() if on_kit in known)
+    title = f"Synthetic faces: distance of each vertex from the truth ({truth_is})"
+    return compose_strip(rows, [item.name for item in maps], title=title, cell=(cell, cell))
 
 
 def _some_people(folders: list[Path], count: int) -> Iterator[tuple[str, TrackedSequence, bool]]:

@@ -16,6 +16,7 @@ from PIL import Image
 from .. import facs
 from ..errors import InputError, NoFaceError, UsageError
 from ..face_sequence import FaceSequence
+from ..geometry import weak_perspective
 from ..rendering import (
     ColourScale,
     StripRow,
@@ -97,7 +98,7 @@ def strip_picture(
     ]
     parts.append(StripRow("motion from neutral", maps, scale=scale))
     times = [f"{sequence.timestamps[row]:.2f} s" for row in rows]
-    return compose_strip(parts, times, [_active(sequence, row) for row in rows], cell=(cell, cell))
+    return compose_strip(parts, times, _active_names(sequence, rows), cell=(cell, cell))
 
 
 def write_strip(path: str | PathLike[str], sequence: FaceSequence, columns: int = COLUMNS) -> Path:
@@ -152,12 +153,18 @@ def _apexes(sequence: FaceSequence) -> list[int]:
 
 def _windows(sequences: list[FaceSequence], rows: list[int]) -> np.ndarray:
     """(K, 3) left, top and side in pixels of squares with all meshes of a frame in the middle, all of one size."""
-    points = np.concatenate([sequence.image_points[rows][..., :2] for sequence in sequences], 1)
+    points = np.concatenate([_image_points(sequence, rows)[..., :2] for sequence in sequences], 1)
     low, high = np.nanmin(points, 1), np.nanmax(points, 1)  # another method may lack the face
     face, picture = float((high - low).max()), float(min(sequences[0].height, sequences[0].width))
     # A face larger than the whole picture is not of use to anyone, but must not ask for endless memory either.
-    side = round(min(max(2.0, _NEAREST * face, min(_AROUND * face, picture)), 2 * picture))
+    side = round(max(2.0, min(max(_NEAREST * face, min(_AROUND * face, picture)), 2 * picture)))
     return np.concatenate([(low + high - side) / 2, np.full((len(rows), 1), side)], 1)
+
+
+def _image_points(sequence: FaceSequence, rows: list[int]) -> np.ndarray:
+    """(K, V, 3) as `FaceSequence.image_points`, of these rows only: those of a long video take much memory."""
+    arrays = (sequence.vertices, sequence.rotation, sequence.scale, sequence.translation)
+    return weak_perspective(*(torch.tensor(array[rows]) for array in arrays)).numpy()
 
 
 def _view(sequence: FaceSequence, row: int, window: np.ndarray, cell: int) -> View:
@@ -174,7 +181,7 @@ def _view(sequence: FaceSequence, row: int, window: np.ndarray, cell: int) -> Vi
 def _video_rows(
     sequences: list[FaceSequence], rows: list[int], motion: np.ndarray, scale: ColourScale, cell: int
 ) -> list[StripRow]:
-    """The frames around the face, inside the video where there is room, and the same with the first sequence's mesh on it."""
+    """The frames around the face, inside the video where there is room, and the same with the first one's mesh."""
     sequence, windows = sequences[0], _windows(sequences, rows)
     room = np.array([sequence.width, sequence.height]) - windows[:, 2:]
     inside = np.where(room >= 0, windows[:, :2].clip(0, np.maximum(room, 0)), windows[:, :2])
@@ -220,15 +227,18 @@ def _crop(image: np.ndarray, window: np.ndarray, cell: int) -> np.ndarray:
     return np.asarray(Image.fromarray(square).resize((cell, cell), Image.Resampling.LANCZOS))
 
 
-def _active(sequence: FaceSequence, row: int) -> list[str]:
-    """Names of the active action units, the most probable first."""
-    active = np.flatnonzero(sequence.au_activity[row])
-    active = active[np.argsort(-sequence.au_probabilities[row, active], kind="stable")]
-    names = []
-    for column in active:
-        number = sequence.action_units[column]
-        known = facs.ACTION_UNITS.get(number)
-        names.append(f"{known.label} {known.name}" if known else facs.label(number))
-    if len(names) > _MAX_NAMES:
-        names = [*names[: _MAX_NAMES - 1], f"and {len(names) - _MAX_NAMES + 1} more"]
-    return names or ["none active"]
+def _active_names(sequence: FaceSequence, rows: list[int]) -> list[list[str]]:
+    """For each frame the names of the active action units, the most probable first."""
+    activity, result = sequence.au_activity, []
+    for row in rows:
+        active = np.flatnonzero(activity[row])
+        active = active[np.argsort(-sequence.au_probabilities[row, active], kind="stable")]
+        names = []
+        for column in active:
+            number = sequence.action_units[column]
+            known = facs.ACTION_UNITS.get(number)
+            names.append(f"{known.label} {known.name}" if known else facs.label(number))
+        if len(names) > _MAX_NAMES:
+            names = [*names[: _MAX_NAMES - 1], f"and {len(names) - _MAX_NAMES + 1} more"]
+        result.append(names or ["none active"])
+    return result
