@@ -179,12 +179,13 @@ def _synthetic(options: argparse.Namespace) -> int:
             surface_every=options.surface_every,
         )
         report = evaluate_synthetic(options.folders, evaluation, progress)
-        if figure is not None:
+    status = _finish(options, "synthetic", report, report.notes)
+    if figure is not None:  # after the numbers, which took much longer
+        with ProgressBar(options.quiet) as progress:
             progress.say("drawing")
             write_error_figure(figure, options.folders, evaluation, kinds)
-    status = _finish(options, "synthetic", report, report.notes)
-    if figure is not None and not options.quiet:
-        print(f"  {figure}")
+        if not options.quiet:
+            print(f"  {figure}")
     return status
 
 
