@@ -58,6 +58,17 @@ def test_reconstruct_writes_every_output(short, tmp_path, capsys):
     assert "30 frames, 1 face" in capsys.readouterr().out
 
 
+def test_a_strip_on_request(short, tmp_path):
+    arguments = ["reconstruct", str(short), "-o", str(tmp_path / "out"), "--formats", "strip", "--quiet"]
+    assert main([*arguments, "--faces", "all"]) == 0
+    names = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
+    assert names == ["face_00/strip.png", "summary.json"]
+    (tmp_path / "blocked" / "strip.png").mkdir(parents=True)
+    arguments[arguments.index("-o") + 1] = str(tmp_path / "blocked")
+    assert main(arguments) == 5
+    assert [path.name for path in (tmp_path / "blocked").rglob("*")] == ["strip.png"]
+
+
 def test_known_labels_replace_predictions(short, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("frame,AU12,AU45_c\n1,1,\n4,1,0\n7,,0\n")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from au_d3dface import AUD3DFacePipeline, facs
 from au_d3dface.checkpoints import load_checkpoint
@@ -19,6 +20,7 @@ from au_d3dface.data.synthetic.rendered_sequences import PROVENANCE, StoredSeque
 from au_d3dface.data.synthetic.sequences import SequenceSampler, SequenceSettings
 from au_d3dface.data.synthetic.tracker_response import load_tracker_response
 from au_d3dface.errors import CheckpointError, InputError, UsageError
+from au_d3dface.evaluation import error_maps
 from au_d3dface.evaluation.calibration import WAYS, calibrated_rows, decode, rest_picture, true_intensities
 from au_d3dface.evaluation.synthetic import (
     SyntheticEvaluation,
@@ -554,3 +556,87 @@ def test_rendered_people_are_measured_with_the_real_kit(shared_data, sampler, tm
     truth = kit_truth(sequence, template)
     points = kit_truth.points(surface, kit_truth.kit.faces)
     assert torch.allclose(points, (truth.rest + truth.displacement)[[0, 7]], atol=1e-6)
+
+
+def test_the_figure_shows_people_spread_over_the_folders_at_their_strongest(model, sampler, folder, kit, tmp_path):
+    evaluation = SyntheticEvaluation(model, network(use_temporal=False), kit, calibration=False)
+    shown = list(error_maps._some_people([folder], 6))
+    assert [name for name, _, _ in shown] == [f"{folder.name} {k}" for k in (1, 2, 3)]  # nobody is seen in the first
+    assert [name for name, _, _ in error_maps._some_people([folder], 1)] == [f"{folder.name} 1"]
+    for name, sequence, is_rendered in shown:
+        item = error_maps.error_map(sequence, name, evaluation, is_rendered)
+        decoded = decode(model, evaluation.fitting(sequence.face), sequence.times)
+        truth = TrackedRestTruth()(sequence, decoded.neutral)
+        frame = np.flatnonzero([torch.allclose(item.true, truth.rest + motion) for motion in truth.displacement])[0]
+        assert f"{sequence.times[frame]:.1f} s" in item.name
+        motion = truth.displacement.norm(dim=-1).mean(-1)
+        assert motion[frame] == motion[sequence.face.valid].max()
+        sample = list(decoded.frames).index(frame)
+        assert torch.equal(item.meshes["refined"], decoded.vertices[sample])
+        by_hand = 1000 * (decoded.coarse[sample] - item.true).norm(dim=-1)
+        assert torch.allclose(item.errors["whole"]["coarse"], by_hand, atol=1e-4)
+        moved = decoded.vertices[sample] - decoded.neutral - truth.displacement[frame]
+        assert torch.allclose(item.errors["displacement"]["refined"], 1000 * moved.norm(dim=-1), atol=1e-4)
+        assert set(item.meshes) == {"coarse", "refined", "static"}
+        assert not item.on_kit
+    person = rendered(sampler(1))
+    item = error_maps.error_map(person, "of the kit", evaluation)
+    truth = KitTruth(kit)(person, evaluation.fitting(person.face).neutral_vertices)
+    assert item.on_kit
+    assert any(torch.allclose(item.true, truth.rest + motion, atol=1e-6) for motion in truth.displacement)
+
+
+def test_the_figure_names_what_it_shows(model, folder, monkeypatch):
+    composed = {}
+    monkeypatch.setattr(
+        error_maps, "compose_strip", lambda rows, labels, **options: composed.update(options, rows=rows, labels=labels)
+    )
+    evaluation = SyntheticEvaluation(model, calibration=False)
+    maps = [
+        error_maps.error_map(sequence, name, evaluation) for name, sequence, _ in error_maps._some_people([folder], 2)
+    ]
+    error_maps.error_picture(maps, ("whole", "displacement"), cell=48)
+    rows = composed["rows"]
+    assert [row.label for row in rows] == [
+        "truth",
+        *("coarse, whole face", "refined, whole face", "coarse, motion from rest", "refined, motion from rest"),
+    ]
+    assert composed["title"].startswith("Synthetic faces")
+    assert "tracked face at rest" in composed["title"]
+    assert composed["labels"] == [item.name for item in maps]
+    assert len({row.scale for row in rows[1:]}) == 1  # one colour bar
+    assert rows[3].captions == [f"mean {item.errors['displacement']['coarse'].mean():.2f} mm" for item in maps]
+
+
+def test_the_command_draws_the_figure(folder, checkpoints, tmp_path, capsys):
+    figure = tmp_path / "new" / "maps.png"
+    options = ["--model", checkpoints["full"], "--device", "cpu", "--no-calibration"]
+    command = ["evaluate", "synthetic", str(folder), *options, "--figure", str(figure)]
+    assert main([*command, "--figure-errors", "displacement"]) == 0
+    assert capsys.readouterr().out.endswith(f"  {figure}\n")
+    with Image.open(figure) as picture:
+        assert picture.size[0] > 3 * error_maps.CELL
+        assert picture.size[1] > 3 * error_maps.CELL
+    assert list(figure.parent.iterdir()) == [figure]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--figure", "maps.jpg"], 2, "must end in .png"),
+        (["--figure", "maps.png", "--figure-errors", "shape"], 2, "unknown error 'shape'"),
+        (["--figure", "maps.png", "--figure-errors", ","], 2, "no error is named"),
+        (["--figure-errors", "whole"], 2, "give --figure"),
+        (["--figure", "folder.png"], 5, "a folder has its name"),
+        (["--figure", "file/maps.png"], 5, "is a file"),
+    ],
+)
+def test_figures_that_cannot_be_drawn_are_refused(
+    folder, checkpoints, tmp_path, capsys, monkeypatch, options, status, said
+):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "synthetic", str(folder), "--model", checkpoints["full"], *options]) == status
+    assert said in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]

@@ -71,6 +71,14 @@ def test_nothing_to_see(offset):
     assert np.array_equal(draw_mesh(GREY, points + offset, faces), GREY)
 
 
+@pytest.mark.parametrize("radius", [0.0, 1e-5, 0.3])
+def test_a_face_of_hardly_a_pixel(radius):
+    """Its layer has a bounded size."""
+    points, faces = dome(radius=radius)
+    drawn = draw_mesh(GREY, points, faces)
+    assert (drawn != GREY).any(-1).sum() <= 9
+
+
 def test_a_lost_vertex_takes_only_its_triangles():
     points, faces = dome()
     whole = draw_mesh(GREY, points, faces)

@@ -98,6 +98,17 @@ def _add_synthetic(kinds) -> None:
     command.add_argument(
         "--no-calibration", action="store_true", help="leave out the other ways of calibration: three times as fast"
     )
+    command.add_argument(
+        "--figure",
+        metavar="FILE.png",
+        help="draw a few people with their meshes coloured by the distance from the truth, in mm",
+    )
+    command.add_argument(
+        "--figure-errors",
+        metavar="LIST",
+        help="what the figure shows: the errors of the whole face, of its displacement from rest, or both "
+        "(default: whole,displacement)",
+    )
     _add_common(command)
     command.set_defaults(run=_synthetic)
 
@@ -153,8 +164,13 @@ def _synthetic(options: argparse.Namespace) -> int:
         warnings.filterwarnings("ignore")
         from ..checkpoints import load_checkpoint
         from ..face_models import ICTFaceKit
+        from .error_maps import check_figure_path, checked_kinds, write_error_figure
         from .synthetic import SyntheticEvaluation, evaluate_synthetic
 
+        if options.figure_errors is not None and options.figure is None:
+            raise UsageError("--figure-errors says what --figure shows; give --figure FILE.png too")
+        kinds = checked_kinds("whole,displacement" if options.figure_errors is None else options.figure_errors)
+        figure = None if options.figure is None else check_figure_path(options.figure)
         evaluation = SyntheticEvaluation(
             load_checkpoint(options.model, options.device),
             None if options.static is None else load_checkpoint(options.static, options.device),
@@ -163,7 +179,14 @@ def _synthetic(options: argparse.Namespace) -> int:
             surface_every=options.surface_every,
         )
         report = evaluate_synthetic(options.folders, evaluation, progress)
-    return _finish(options, "synthetic", report, report.notes)
+    status = _finish(options, "synthetic", report, report.notes)
+    if figure is not None:  # after the numbers, which took much longer
+        with ProgressBar(options.quiet) as progress:
+            progress.say("drawing")
+            write_error_figure(figure, options.folders, evaluation, kinds)
+        if not options.quiet:
+            print(f"  {figure}")
+    return status
 
 
 def _numbers(text: str) -> list[float]:

@@ -148,8 +148,8 @@ def evaluate_synthetic(
     groups: dict[str, list[SequenceScores]] = {}
     left_out: dict[str, int] = {}
     notes = []
-    for source, name in zip(stored, _names(paths), strict=True):
-        rendered = isinstance(source.provenance, dict) and source.provenance.get("quality") == "rendered"
+    for source, name in zip(stored, folder_names(paths), strict=True):
+        rendered = is_rendered(source)
         if evaluation.kit is not None and not rendered:
             notes.append(f"{source.folder} was not rendered, so its people are not compared with ICT-FaceKit")
         groups[name], left_out[name] = [], 0
@@ -265,10 +265,15 @@ def _pooled(parts: list[SequenceScores], evaluation: SyntheticEvaluation, left_o
     )
 
 
-def _names(paths: list[Path]) -> list[str]:
+def folder_names(paths: list[Path]) -> list[str]:
     """The folders' own names where those differ, else whole paths."""
     names = [path.resolve().name for path in paths]
     return names if len({*names, ALL_FOLDERS}) > len(names) else [str(path) for path in paths]
+
+
+def is_rendered(source: StoredSequences) -> bool:
+    """Whether the people of a folder are of ICT-FaceKit, rendered and tracked."""
+    return isinstance(source.provenance, dict) and source.provenance.get("quality") == "rendered"
 
 
 def _style(source: StoredSequences) -> str | None:

@@ -10,6 +10,7 @@ FORMATS = {
     "obj": "meshes/000001.obj and so on: one mesh a frame",
     "glb": "face.glb: the animated face, for browsers and Blender",
     "arkit": "arkit.csv: the 52 ARKit curves, where the face model carries those shapes",
+    "strip": "strip.png: frames of the video side by side, with the meshes and their motion below",
     "timeline": "timeline.png: the action units over time",
     "overlay": "overlay.mp4: the video with meshes and active action units drawn on it",
     "summary": "summary.json: input, checkpoint, versions, settings, counts, warnings, seconds; always written",

@@ -145,6 +145,11 @@ def _write_one(  # type: ignore[no-untyped-def]
             "low_rank": made.low_rank,
             "max_error_metres": made.max_error,
         }
+    if "strip" in formats:
+        from .strip import write_strip
+
+        with stage("strip"):
+            write_strip(folder / "strip.png", sequence)
     if "timeline" in formats:
         from .timeline import plot_timeline
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from .text import font, text_width
 
 _SMALLEST = 5.0
 _PANEL = (18, 22, 28)
@@ -69,20 +70,10 @@ def draw_labels(image: np.ndarray, blocks: Sequence[LabelBlock], text_size: floa
     return result
 
 
-@lru_cache(maxsize=32)
-def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
-@lru_cache(maxsize=1024)
-def _text_width(text: str, size: float) -> float:
-    return _font(size).getlength(text)
-
-
 def _block_size(block: LabelBlock, size: float) -> tuple[int, int]:
     """Columns and rows of a block's panel."""
-    names = [_text_width(name, size) for name, _ in block.lines] or [0.0]
-    title = _text_width(block.title, size) if block.title is not None else 0.0
+    names = [text_width(name, size) for name, _ in block.lines] or [0.0]
+    title = text_width(block.title, size) if block.title is not None else 0.0
     bars = 3.5 * size if block.lines else 0.0
     rows = len(block.lines) + (block.title is not None)
     return int(max(max(names) + bars, title) + 1.2 * size), int(rows * 1.35 * size + 0.8 * size)
@@ -125,10 +116,10 @@ def _draw(block: LabelBlock, size: float, window: np.ndarray) -> np.ndarray:
     draw = ImageDraw.Draw(picture)
     left, right, y, step = 0.6 * size, window.shape[1] - 0.6 * size, 0.4 * size, 1.35 * size
     if block.title is not None:
-        draw.text((left, y + step / 2), block.title, _TITLE, _font(size), anchor="lm")
+        draw.text((left, y + step / 2), block.title, _TITLE, font(size), anchor="lm")
         y += step
     for name, amount in block.lines:
-        draw.text((left, y + step / 2), name, _TEXT, _font(size), anchor="lm")
+        draw.text((left, y + step / 2), name, _TEXT, font(size), anchor="lm")
         bar = (right - 3 * size, y + 0.38 * step, right, y + 0.68 * step)
         draw.rectangle(bar, fill=_BAR_BACK)
         share = min(max(float(amount), 0.0), 1.0)  # NaN becomes 0

@@ -62,7 +62,7 @@ def draw_mesh(
     right, bottom = (min(n, int(v)) for v, n in zip((high + 1).ceil().clamp(-1e6, 1e6), (width, height), strict=True))
     if left >= right or top >= bottom:
         return result
-    extent = float((high - low).max())
+    extent = max(1.0, float((high - low).max()))  # less than a pixel needs no finer samples
     scale = float(np.clip(1.0, _WORKING_SIZE[0] / extent, _WORKING_SIZE[1] / extent))
     # The layer covers exactly the picture's pixels left:right, top:bottom, at its own resolution.
     columns, rows = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
