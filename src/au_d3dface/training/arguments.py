@@ -34,6 +34,7 @@ class DataArguments:
         pictures: takes the pictures of rendered sequences too, which were made with --pictures, for L_img and L_lmk.
         picture_size: pixels a side to which these are made smaller.
         landmarks: 68 or 468, the 2D landmarks of L_lmk. landmark_source: "true", or "tracked" for the tracker's own.
+        align_to_landmarks: first corrects rest and cameras by the landmarks (see landmark_alignment.py).
         seconds: length of each.
         clip_length: frames of a training clip, at a random place in its sequence. Longer than the attention window, so
             that what a long video is mostly made of (no begin token in sight) is trained too.
@@ -55,6 +56,7 @@ class DataArguments:
     picture_size: int = 128
     landmarks: int = 68
     landmark_source: str = "true"
+    align_to_landmarks: bool = True
     seconds: float = 10.0
     clip_length: int = 60
     neutral_error: float = 0.3

@@ -40,7 +40,7 @@ from .feedback import FeedbackForward, corrupt_labels
 from .linear_reading import LinearReading
 from .motion_span import span_motions
 from .synthetic_data import synthetic_pools, training_clips
-from .weak_supervision import WeakSupervision
+from .weak_supervision import weak_supervision
 from .whitening import fold, whiten
 
 
@@ -115,6 +115,18 @@ def train(arguments: Arguments) -> Path:
     # A floor for AUs that a small pool happens not to show, whose class weight would be infinite.
     rates = pools.train[0].positive_rates(config.action_units)
     config.au_positive_rates = tuple(round(max(rate, 0.005), 5) for rate in rates)
+    criterion = ReconstructionLoss(
+        config,
+        image=training.weight_image,
+        landmarks=training.weight_landmarks,
+        smooth=training.weight_smooth,
+        au=training.weight_au,
+        intensity=training.weight_intensity,
+        vertices=training.weight_vertices,
+    )
+    weak = None
+    if pools.pictures is not None:
+        weak, pools = weak_supervision(pools, arguments.data, face_model, criterion)
     clips = training_clips(pools, arguments.data, config.action_units, training.seed)
     teacher = None
     if training.linear_reading and pools.fast is not None:
@@ -137,22 +149,9 @@ def train(arguments: Arguments) -> Path:
     model, optimizer, batches = accelerator.prepare(FeedbackForward(network), optimizer, batches)
     steps_an_epoch = math.ceil(len(batches) / training.gradient_accumulation)
     total_steps = min(training.epochs * steps_an_epoch, training.max_steps or sys.maxsize)
-    average = MovingAverage(network, training.ema_decay) if training.ema_decay else None
-    criterion = ReconstructionLoss(
-        config,
-        image=training.weight_image,
-        landmarks=training.weight_landmarks,
-        smooth=training.weight_smooth,
-        au=training.weight_au,
-        intensity=training.weight_intensity,
-        vertices=training.weight_vertices,
-    )
-    weak = None
-    if pools.pictures is not None:
+    if weak is not None:
         face_model.to(accelerator.device)
-        weak = WeakSupervision(
-            face_model, criterion, arguments.data.landmarks, arguments.data.landmark_source == "tracked"
-        )
+    average = MovingAverage(network, training.ema_decay) if training.ema_decay else None
 
     step, spent = 0, 0.0
     if (state := load_checkpoint(output)) is not None:

@@ -3,6 +3,7 @@
 What comes out are the arguments of `losses.image_loss` and `losses.landmark_loss`. Nothing here sees true meshes.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +12,9 @@ from ..face_models import FaceModel
 from ..face_models.ibug68 import IBUG_68_OF_468
 from ..losses import ReconstructionLoss
 from ..rendering import MeshRenderer
+from .arguments import DataArguments
+from .landmark_alignment import align_to_landmarks
+from .synthetic_data import SyntheticPools
 
 
 class WeakSupervision:
@@ -21,6 +25,8 @@ class WeakSupervision:
         points: 68 or 468, the landmarks compared.
         tracked: compares with the tracker's landmarks rather than with the true ones.
         criterion: whose weights tell which terms are wanted; a picture is rendered for L_img alone.
+        offsets: (n, P, 3) metres, what L_lmk adds to the landmarks of each sequence (landmark_alignment.py), or None.
+            L_img adds nothing: its texture was taken from the frames where the coarse mesh lies.
         backend: of the renderer.
     """
 
@@ -30,11 +36,13 @@ class WeakSupervision:
         criterion: ReconstructionLoss,
         points: int = 68,
         tracked: bool = False,
+        offsets: Tensor | None = None,
         backend: str = "torch",
     ) -> None:
         self.faces, self.weights = face_model.faces, criterion.weights
         self.embedding = face_model.landmarks_68 if points == 68 else face_model.landmarks_468
         self.rows = list(IBUG_68_OF_468) if points == 68 else list(range(468))
+        self.offsets = offsets
         self.targets = "tracked_landmarks" if tracked else "landmarks"
         self.renderer = MeshRenderer(face_model.faces, face_model.uv, backend)
 
@@ -49,8 +57,11 @@ class WeakSupervision:
         camera = {name: batch[name] for name in ("rotation", "scale", "translation")}
         wanted: dict[str, dict[str, Any]] = {}
         if self.weights["landmarks"]:
+            points = self.embedding(vertices, self.faces)
+            if self.offsets is not None:
+                points = points + self.offsets[batch["sequence"].to(self.offsets.device)].to(points)[:, None]
             wanted["landmarks"] = {
-                "points": self.embedding(vertices, self.faces),
+                "points": points,
                 **camera,
                 "landmarks": batch[self.targets][:, :, self.rows],
                 "landmark_mask": batch["visible"][:, :, self.rows] & mask[..., None],
@@ -71,3 +82,18 @@ class WeakSupervision:
                 "frame_mask": mask,
             }
         return wanted
+
+
+def weak_supervision(
+    pools: SyntheticPools, arguments: DataArguments, face_model: FaceModel, criterion: ReconstructionLoss
+) -> tuple[WeakSupervision, SyntheticPools]:
+    """Of the rendered sequences of a run, whose pictures are there; and the pools, with corrected cameras if wanted."""
+    weak = WeakSupervision(face_model, criterion, arguments.landmarks, arguments.landmark_source == "tracked")
+    rendered, pictures = pools.rendered, pools.pictures
+    if arguments.align_to_landmarks and rendered is not None and pictures is not None:
+        landmarks = getattr(pictures, weak.targets)
+        weak.offsets, pictures = align_to_landmarks(
+            rendered, pictures, face_model, landmarks, weak.embedding, weak.rows
+        )
+        pools = replace(pools, pictures=pictures)
+    return weak, pools

@@ -5,10 +5,9 @@ skin in them, and what the frozen coarse reconstructor says of camera, texture a
 of it knows the true shape.
 """
 
-import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +57,14 @@ class PicturePool:
         return len(self.pictures)
 
     def clip(self, index: int, frames: slice) -> dict[str, Tensor]:
-        """These tensors for some frames of one sequence; `texture`, which has no frames, as it is."""
+        """These tensors for some frames of one sequence (`texture` has no frames), and `sequence` (), its index."""
         clip = {name: value[index] for name, value in vars(self).items()}
-        return {name: value if name == "texture" else value[frames] for name, value in clip.items()}
+        clip = {name: value if name == "texture" else value[frames] for name, value in clip.items()}
+        return clip | {"sequence": torch.tensor(index)}
+
+    def seen_by(self, rotation: Tensor, scale: Tensor, translation: Tensor) -> "PicturePool":
+        """The same pictures with other cameras."""
+        return replace(self, rotation=rotation, scale=scale, translation=translation)
 
     def save(self, path: str | Path) -> None:
         """Writes one safetensors file, whole or not at all."""
