@@ -11,6 +11,7 @@ from torch import Tensor
 from au_d3dface.coarse import Appearance, CoarseSequence, SkinMasker, estimate_appearance, load_coarse
 from au_d3dface.coarse.face_view import FaceView
 from au_d3dface.coarse.relighting import relight
+from au_d3dface.errors import NoFaceError
 from au_d3dface.face_models import FaceMesh, load_face_model
 from au_d3dface.geometry import axis_angle_to_matrix
 from au_d3dface.rendering import directional_lighting, spherical_harmonics
@@ -136,23 +137,23 @@ def test_albedo_and_light_of_a_turning_head(model, filmed):
 
 
 def test_colours_of_vertices(bare_model):
-    albedo = 0.5 + 0.1 * torch.sin(60 * bare_model.template)
+    albedo = 0.5 + 0.1 * torch.sin(150 * bare_model.template)
     coarse, lighting = film(bare_model, 24), side_light(24)
     found = estimate_appearance(coarse, bare_model, pictures(bare_model, coarse, albedo, lighting))
     assert found.albedo.shape == (468, 3)
     assert not found.is_map
-    assert error(found, albedo).mean() < 0.03
+    assert error(found, albedo).median() < 0.03  # at the mesh's border the wall behind it shines in
     assert found.put_into(coarse).texture is found.albedo
 
 
 def test_a_hand_before_the_face_leaves_no_trace(model, filmed):
     coarse, albedo, _, frames, clean = filmed
     hidden = [(row, image.copy()) for row, image in frames]
-    for row, image in hidden[6:13]:  # 7 of 24 frames
+    for _, image in hidden[1::3]:  # 8 of 24 frames
         image[100:160, 90:150] = (40, 60, 160)
     found = estimate_appearance(coarse, model, hidden, SIZE)
     assert error(found, albedo).mean() < 0.027
-    assert (found.albedo - clean.albedo).abs()[found.confidence > 0.7].max() < 0.1
+    assert (found.albedo - clean.albedo).abs()[found.confidence > 0.7].max() < 0.15
     assert (found.lighting - clean.lighting).abs().mean() < 0.05
 
 
@@ -206,7 +207,7 @@ def test_half_outside_the_picture(model):
     inside &= ~seen
     assert (found.albedo - found.albedo.flip(1)).abs()[inside].mean() < 0.02
     mask = SkinMasker(model, found)(frames[0][1], coarse, 0)
-    assert 0.2 * HEIGHT * WIDTH * 0.2 < mask.sum()
+    assert mask.sum() > 2000
 
 
 def test_wholly_outside_the_picture(model):
@@ -258,20 +259,22 @@ def test_frames_without_the_person(model, filmed):
     assert error(found, albedo).mean() < 0.03
     assert not SkinMasker(model, found)(frames[0][1], coarse, 0).any()
     nobody = dataclasses.replace(coarse, valid=torch.zeros(24, dtype=torch.bool))
-    assert torch.isfinite(estimate_appearance(nobody, model, spoilt, SIZE).albedo).all()
+    with pytest.raises(NoFaceError, match="in no frame"):
+        estimate_appearance(nobody, model, spoilt, SIZE)
     with pytest.raises(ValueError, match="frame 24 is none of the 24"):
         estimate_appearance(coarse, model, [(24, frames[0][1])], SIZE)
 
 
 def test_frames_that_do_not_come_have_the_light_of_the_clip(model, filmed):
-    coarse, _, lighting, frames, _ = filmed
+    coarse, _, _, frames, _ = filmed
     found = estimate_appearance(coarse, model, frames[:18], SIZE)
     front = spherical_harmonics(torch.tensor([0.0, 0.0, 1.0])) @ found.lighting
     assert (front[18:] - front[:18].median(0).values).abs().max() < 0.1
 
 
 @pytest.mark.parametrize(
-    ("clip", "all_of_it", "in_mask"), [("pyfeat_single_face.mp4", 0.02, 0.02), ("pyfeat_WolfgangLanger_Pexels.mp4", 0.06, 0.05)]
+    ("clip", "all_of_it", "in_mask"),
+    [("pyfeat_single_face.mp4", 0.02, 0.02), ("pyfeat_WolfgangLanger_Pexels.mp4", 0.06, 0.05)],
 )
 @pytest.mark.slow
 def test_real_clips_relit(model, clips, clip, all_of_it, in_mask):

@@ -1,10 +1,13 @@
 """Colours of surface points in many pictures, taken apart: colour = albedo · light, robustly.
 
-Of frame f, point p and channel c:  colour[f, p, c] ≈ albedo[p, c] · Σ_k lighting[f, k, c] · Y_k(normal[f, p]),  the nine
-terms of `rendering.spherical_harmonics`. Given one factor, the other is a weighted least-squares solution; the weights
-of what does not fit (a hand, a highlight) fall as residuals grow. Only the product is seen, so that a factor can move
-from one to the other: the light is scaled so that a white surface that faces the viewer is seen as white, and it takes
-all the shading that it can explain with a face of one colour.
+Of frame f, point p and channel c:
+
+    colour[f, p, c] ≈ albedo[p, c] · Σ_k lighting[f, k, c] · Y_k(normal[f, p]),
+
+the nine terms of `rendering.spherical_harmonics`. Given one factor, the other is a weighted least-squares solution; the
+weights of what does not fit (a hand, a highlight) fall as residuals grow. Only the product is seen, so that a factor
+can move from one to the other: the light is scaled so that a white surface that faces the viewer is seen as white, and
+it takes all the shading that it can explain with a face of one colour.
 """
 
 import torch
@@ -19,9 +22,12 @@ WHITE = float(spherical_harmonics(torch.tensor([0.0, 0.0, 1.0]))[0])
 LEAST_SCALE = 0.012
 """Residuals are not taken for smaller than this (of a colour in [0, 1]): the noise of compressed video."""
 
+DARK = 0.1
+"""A frame is dark whose light is less than this share of the brightest frame's."""
+
 CLIP_RIDGE, COLOR_RIDGE, FRAME_RIDGE = 0.02, 0.1, 0.05
 """Ridges, as shares of the mean diagonal of the normal equations: on the light of the clip, towards an even light and
-then towards a colourless one, and on the light of a frame, towards that of the clip. All on the directed terms alone."""
+then towards a colourless one, and on the light of a frame, towards the clip's. All on the directed terms alone."""
 
 
 def tukey(residual: Tensor, scale: Tensor | float) -> Tensor:
@@ -84,10 +90,11 @@ def fit_lighting(
         right = torch.einsum("fpk,fpc->fkc", terms, trust[..., None] * albedo * colors)
         size = left.diagonal(dim1=-2, dim2=-1).mean(-1)  # (F, 3)
         if not known:
-            whole = (left.sum(0)[None], right.sum(0)[None])
-            even = _gain(colors, albedo.expand_as(colors), trust).median(0).values * even_light()
-            pull = ridge * size.sum(0)[None, :, None]
-            clip = _solve(*whole, CLIP_RIDGE * pull + 1e-4, even[None])[0]
+            # Of one shape in all frames, times a gain of each: a frame faded to black says nothing of the shape.
+            gain = _gain(colors, albedo * (terms @ clip), trust)
+            whole = ((left * gain.square().mT[..., None]).sum(0)[None], (right * gain).sum(0)[None])
+            pull = ridge * whole[0].diagonal(dim1=-2, dim2=-1).mean(-1)[..., None]
+            clip = _solve(*whole, CLIP_RIDGE * pull + 1e-4, clip[None, :1] * WHITE * even_light())[0]
             # Lights differ less in colour than in brightness: a red lip must not become a red light from below.
             grey = (clip / clip[:1].clamp_min(1e-6)).mean(1, keepdim=True) * clip[:1]
             clip = _solve(*whole, COLOR_RIDGE * pull + 1e-4, grey[None])[0]
@@ -138,16 +145,16 @@ def factorise(terms: Tensor, colors: Tensor, weights: Tensor, rounds: int = 8) -
     albedo = (seen.median(0).values if len(seen) else torch.zeros(3)).expand(colors.shape[1], 3)
     for _ in range(rounds):
         lighting, clip = fit_lighting(terms, colors, weights, albedo)
-        white = _white(lighting)
-        lighting, clip = lighting / white, clip / white
+        lighting, clip = lighting / _white(lighting), clip / _white(clip[None])
         albedo = fit_albedo(terms, colors, weights, lighting)[0]
     return albedo, lighting, clip
 
 
 def _white(lighting: Tensor) -> Tensor:
-    """(3,): median over the frames of what a white surface facing the viewer shows; 1 where all is dark."""
-    front = spherical_harmonics(torch.tensor([0.0, 0.0, 1.0])) @ lighting  # (F, 3)
-    bright = front.median(0).values
+    """(3,): what a white surface facing the viewer shows, the median of the frames that are not dark; 1 if all are."""
+    front = (spherical_harmonics(torch.tensor([0.0, 0.0, 1.0])) @ lighting).clamp_min(0)  # (F, 3)
+    brightness = front.mean(1)
+    bright = front[brightness >= DARK * brightness.max()].median(0).values
     return torch.where(bright > 1e-3, bright, 1.0)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import NoFaceError
 from ..face_models import FaceModel
 from ..geometry import vertex_normals
 from ..rendering import spherical_harmonics
@@ -39,8 +40,8 @@ MIRROR_TRUST = 0.05
 class Appearance:
     """The albedo of a person and the light of a clip.
 
-    A white surface that faces the viewer is white in the middle frame (each channel's median over frames is 1), so that
-    the albedo has the colours of the pictures.
+    In the middle of the frames that are not dark a white surface that faces the viewer is white (each channel's median
+    is 1), so that the albedo has the colours of the pictures.
 
     Attributes:
         albedo: (S, S, 3) map over the face model's uv, row 0 at v = 1, or (V, 3) at the vertices of a model without
@@ -85,6 +86,7 @@ def estimate_appearance(
         progress: called after every frame with the number of frames done.
 
     Raises:
+        NoFaceError: the person is in no frame.
         ValueError: a row that `coarse` does not have.
     """
     samples = SurfaceSamples.of(face_model, size)
@@ -92,6 +94,8 @@ def estimate_appearance(
     light_samples, faces = samples.part(lit), face_model.faces.cpu()
     valid = coarse.valid.cpu()
     chosen = valid.nonzero().squeeze(1)
+    if not len(chosen):
+        raise NoFaceError("The person is in no frame, so there is nothing to take colours from.")
     if len(chosen) > MAX_ALBEDO_FRAMES:
         chosen = chosen[torch.linspace(0, len(chosen) - 1, MAX_ALBEDO_FRAMES).round().long()]
     slots = {int(row): slot for slot, row in enumerate(chosen)}
@@ -113,7 +117,6 @@ def estimate_appearance(
     vertices, rotation = camera[:2]
     turned = torch.cat(
         [vertex_normals(vertices[chunk], faces) @ rotation[chunk].mT for chunk in chosen.split(FRAME_CHUNK)]
-        or [vertices[:0]]
     )
     albedo, lighting, clip = factorise(_terms(light_samples, turned), *_values(seen[chosen]))
     points = [

@@ -39,8 +39,10 @@ of chromaticity, which are at least these."""
 FEATURES = {
     0.010: (70, 63, 105, 66, 107, 46, 53, 52, 65, 55, 300, 293, 334, 296, 336, 276, 283, 282, 295, 285),  # brows
     0.006: (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 13, 14),  # lips
-    0.005: (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)  # right eye, left eye
-    + (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
+    0.005: (
+        *(33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),  # right eye
+        *(263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),  # left eye
+    ),
 }
 """Landmarks, by the metres about them in which the face is of other colours than skin."""
 
@@ -73,9 +75,7 @@ class SkinMasker:
         segmenter: tells skin from other things in place of the colour model.
     """
 
-    def __init__(
-        self, face_model: FaceModel, appearance: Appearance, segmenter: SkinSegmenter | None = None
-    ) -> None:
+    def __init__(self, face_model: FaceModel, appearance: Appearance, segmenter: SkinSegmenter | None = None) -> None:
         self.faces, self.segmenter, self.lighting = face_model.faces.cpu(), segmenter, appearance.lighting
         self.uv = face_model.uv.cpu() if appearance.is_map else None  # type: ignore[union-attr]
         feature = _near_features(face_model, appearance)
