@@ -2,7 +2,7 @@
 
 from ..errors import UsageError
 from ..face_models import FaceModel
-from .appearance import Appearance, estimate_appearance
+from .appearance import Appearance, AppearanceEstimator, estimate_appearance
 from .base import CoarseReconstructor, CoarseSequence
 from .causal import CausalNeutral, CoarseFrame, LandmarkStream
 from .dense_fitting import DenseFitting, DenseNeutral
@@ -12,6 +12,7 @@ from .skin_mask import SkinMasker, SkinSegmenter
 __all__ = [
     "COARSE_RECONSTRUCTORS",
     "Appearance",
+    "AppearanceEstimator",
     "CausalNeutral",
     "CoarseFrame",
     "CoarseReconstructor",

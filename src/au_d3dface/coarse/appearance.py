@@ -67,7 +67,82 @@ class Appearance:
         return replace(coarse, texture=self.albedo, lighting=self.lighting)
 
 
-@torch.no_grad()
+class AppearanceEstimator:
+    """Estimates the appearance of one person from pictures that come one by one: `add` each, then ask for the `result`.
+
+    Args:
+        coarse: the person's meshes and cameras; only valid frames are looked at.
+        face_model: whose vertices they are.
+        size: S of the map, for a face model with uv.
+
+    Raises:
+        NoFaceError: the person is in no frame.
+    """
+
+    def __init__(self, coarse: CoarseSequence, face_model: FaceModel, size: int = 256) -> None:
+        self.face_model, self.size = face_model, size
+        self.faces, self.valid = face_model.faces.cpu(), coarse.valid.cpu()
+        chosen = self.valid.nonzero().squeeze(1)
+        if not len(chosen):
+            raise NoFaceError("The person is in no frame, so there is nothing to take colours from.")
+        if len(chosen) > MAX_ALBEDO_FRAMES:
+            chosen = chosen[torch.linspace(0, len(chosen) - 1, MAX_ALBEDO_FRAMES).round().long()]
+        self.chosen, self.slots = chosen, {int(row): slot for slot, row in enumerate(chosen)}
+        self.samples = SurfaceSamples.of(face_model, size)
+        self.lit = self.samples.spread(LIGHT_POINTS)
+        self.light_samples = self.samples.part(self.lit)
+        self.vertices, self.rotation = coarse.vertices.cpu(), coarse.rotation.cpu()
+        self.scale, self.translation = coarse.scale.cpu(), coarse.translation.cpu()
+        # Red, green, blue and weight as bytes: of a few points in every frame, of all points in the chosen ones.
+        self.seen = torch.zeros(len(self.valid), len(self.lit), 4, dtype=torch.uint8)
+        self.views = torch.zeros(len(chosen), len(self.samples), 4, dtype=torch.uint8)
+
+    @torch.no_grad()
+    def add(self, row: int, image: np.ndarray) -> None:
+        """Looks at the (H, W, 3) uint8 RGB picture of a row of `coarse`; nothing is done if it is not valid.
+
+        Raises:
+            ValueError: a row that `coarse` does not have.
+        """
+        if not 0 <= row < len(self.valid):
+            raise ValueError(f"frame {row} is none of the {len(self.valid)} frames of the sequence")
+        if self.valid[row]:
+            self._look(self.seen[row], self.light_samples, row, image, LIGHT_WINDOW)
+            if row in self.slots:
+                self._look(self.views[self.slots[row]], self.samples, row, image, round(1.5 * self.size))
+
+    @torch.no_grad()
+    def result(self) -> Appearance:
+        """The appearance, from the pictures so far. Valid frames whose picture did not come get the clip's light."""
+        turned = torch.cat([self._normals(rows) for rows in self.chosen.split(FRAME_CHUNK)])
+        albedo, lighting, clip = factorise(_terms(self.light_samples, turned), *_values(self.seen[self.chosen]))
+        parts = [slice(start, start + POINT_CHUNK) for start in range(0, len(self.samples), POINT_CHUNK)]
+        fits = [
+            fit_albedo(_terms(self.samples.part(part), turned), *_values(self.views[:, part]), lighting)
+            for part in parts
+        ]
+        albedo, amount, deviation = (torch.cat(values) for values in zip(*fits, strict=True))
+        light = torch.zeros(len(self.valid), 9, 3)
+        for rows in self.valid.nonzero().squeeze(1).split(FRAME_CHUNK):
+            terms = _terms(self.light_samples, self._normals(rows))
+            seen = _values(self.seen[rows])
+            light[rows] = fit_lighting(terms, *seen, albedo[self.lit], clip, deviation[self.lit])[0]
+        shown = _laid_out(self.samples, self.face_model, torch.cat([albedo, deviation[:, None]], 1), amount)
+        return Appearance(shown[..., :3], light, shown[..., 4], shown[..., 3])
+
+    def _look(self, seen: Tensor, samples: SurfaceSamples, row: int, image: np.ndarray, largest: int) -> None:
+        """Writes what a picture says of the points into (N, 4) bytes."""
+        camera = (self.vertices[row], self.rotation[row], self.scale[row], self.translation[row])
+        view = FaceView.of(*camera, self.faces, *image.shape[:2], largest)
+        if view is not None:
+            colors, weights = samples.observe(view, view.window.cut(image))
+            seen.copy_(torch.cat([colors, weights[:, None]], 1).mul_(255).round_())
+
+    def _normals(self, rows: Tensor) -> Tensor:
+        """(F, V, 3) normals of the vertices, turned with the head."""
+        return vertex_normals(self.vertices[rows], self.faces) @ self.rotation[rows].mT
+
+
 def estimate_appearance(
     coarse: CoarseSequence,
     face_model: FaceModel,
@@ -75,74 +150,22 @@ def estimate_appearance(
     size: int = 256,
     progress: Callable[[int], object] | None = None,
 ) -> Appearance:
-    """The appearance of one person.
+    """The appearance of one person, see `AppearanceEstimator`.
 
     Args:
-        coarse: the person's meshes and cameras.
-        face_model: whose vertices they are.
-        frames: (row of `coarse`, (H, W, 3) uint8 RGB) of every frame, in any order; rows without the person are passed
-            over, and rows that do not come have the light of the clip.
-        size: S of the map, for a face model with uv.
+        coarse, face_model, size: see there.
+        frames: (row of `coarse`, (H, W, 3) uint8 RGB) of every frame, in any order.
         progress: called after every frame with the number of frames done.
 
     Raises:
-        NoFaceError: the person is in no frame.
-        ValueError: a row that `coarse` does not have.
+        NoFaceError, ValueError: see there.
     """
-    samples = SurfaceSamples.of(face_model, size)
-    lit = samples.spread(LIGHT_POINTS)
-    light_samples, faces = samples.part(lit), face_model.faces.cpu()
-    valid = coarse.valid.cpu()
-    chosen = valid.nonzero().squeeze(1)
-    if not len(chosen):
-        raise NoFaceError("The person is in no frame, so there is nothing to take colours from.")
-    if len(chosen) > MAX_ALBEDO_FRAMES:
-        chosen = chosen[torch.linspace(0, len(chosen) - 1, MAX_ALBEDO_FRAMES).round().long()]
-    slots = {int(row): slot for slot, row in enumerate(chosen)}
-    # Colours and weights as bytes, in the last axis.
-    seen = torch.zeros(len(valid), len(lit), 4, dtype=torch.uint8)
-    views = torch.zeros(len(chosen), len(samples), 4, dtype=torch.uint8)
-    camera = [v.cpu().float() for v in (coarse.vertices, coarse.rotation, coarse.scale, coarse.translation)]
+    estimator = AppearanceEstimator(coarse, face_model, size)
     for done, (row, image) in enumerate(frames, start=1):
-        if not 0 <= row < len(valid):
-            raise ValueError(f"frame {row} is none of the {len(valid)} frames of the sequence")
-        if valid[row]:
-            one = [v[row] for v in camera]
-            _look(seen[row], light_samples, one, faces, image, LIGHT_WINDOW)
-            if row in slots:
-                _look(views[slots[row]], samples, one, faces, image, round(1.5 * size))
+        estimator.add(row, image)
         if progress is not None:
             progress(done)
-
-    vertices, rotation = camera[:2]
-    turned = torch.cat(
-        [vertex_normals(vertices[chunk], faces) @ rotation[chunk].mT for chunk in chosen.split(FRAME_CHUNK)]
-    )
-    albedo, lighting, clip = factorise(_terms(light_samples, turned), *_values(seen[chosen]))
-    points = [
-        fit_albedo(_terms(samples.part(part), turned), *_values(views[:, part]), lighting)
-        for part in _slices(len(samples), POINT_CHUNK)
-    ]
-    albedo, amount, deviation = (torch.cat(parts) for parts in zip(*points, strict=True))
-    shown = _laid_out(samples, face_model, torch.cat([albedo, deviation[:, None]], 1), amount)
-
-    light = torch.zeros(len(valid), 9, 3)
-    for rows in valid.nonzero().squeeze(1).split(FRAME_CHUNK):
-        normals = vertex_normals(vertices[rows], faces) @ rotation[rows].mT
-        light[rows] = fit_lighting(
-            _terms(light_samples, normals), *_values(seen[rows]), albedo[lit], clip, deviation[lit]
-        )[0]
-    return Appearance(shown[..., :3], light, shown[..., 4], shown[..., 3])
-
-
-def _look(
-    seen: Tensor, samples: SurfaceSamples, camera: list[Tensor], faces: Tensor, image: np.ndarray, largest: int
-) -> None:
-    """Writes what a picture says of the points into (N, 4) bytes: red, green, blue, weight."""
-    view = FaceView.of(*camera, faces, *image.shape[:2], largest)
-    if view is not None:
-        colors, weights = samples.observe(view, view.window.cut(image))
-        seen.copy_(torch.cat([colors, weights[:, None]], 1).mul_(255).round_())
+    return estimator.result()
 
 
 def _values(seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,10 +177,6 @@ def _values(seen: Tensor) -> tuple[Tensor, Tensor]:
 def _terms(samples: SurfaceSamples, normals: Tensor) -> Tensor:
     """(F, V, 3) normals of the vertices, turned with the head, to (F, P, 9) spherical harmonics at the points."""
     return spherical_harmonics(samples.normals(normals))
-
-
-def _slices(length: int, step: int) -> list[slice]:
-    return [slice(start, start + step) for start in range(0, length, step)]
 
 
 def _laid_out(samples: SurfaceSamples, face_model: FaceModel, values: Tensor, amount: Tensor) -> Tensor:

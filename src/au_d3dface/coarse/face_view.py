@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, interpolate
 
 from ..geometry import vertex_normals, weak_perspective
 from ..rendering import Fragments, rasterize
@@ -43,6 +43,14 @@ class Window:
         """(height, width, ...) of the shrunk window to the picture's pixels in it, each repeated step x step times."""
         if self.step > 1:
             values = values.repeat_interleave(self.step, 0).repeat_interleave(self.step, 1)
+        return values[: self.bottom - self.top, : self.right - self.left]
+
+    def stretch(self, values: Tensor) -> Tensor:
+        """As `enlarge`, of (height, width, C), but smooth between pixels."""
+        if self.step > 1:
+            size = (values.shape[0] * self.step, values.shape[1] * self.step)
+            values = interpolate(values.permute(2, 0, 1)[None], size, mode="bilinear", align_corners=False)
+            values = values[0].permute(1, 2, 0)
         return values[: self.bottom - self.top, : self.right - self.left]
 
     def paste(self, into: Tensor, values: Tensor) -> None:
