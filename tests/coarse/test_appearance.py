@@ -16,6 +16,7 @@ from au_d3dface.face_models import FaceMesh, load_face_model
 from au_d3dface.geometry import axis_angle_to_matrix
 from au_d3dface.rendering import directional_lighting, spherical_harmonics
 from au_d3dface.tracking import load_tracker, track_faces
+from au_d3dface.tracking.topology import boundary_loops
 from au_d3dface.video import VideoReader
 
 HEIGHT, WIDTH, SIZE = 200, 240, 96
@@ -53,6 +54,17 @@ def film(model: FaceMesh, frames: int, turn: float = 0.5, shift: float = 0.0) ->
     )
 
 
+def camera(coarse: CoarseSequence) -> tuple[Tensor, ...]:
+    return coarse.vertices, coarse.rotation, coarse.scale, coarse.translation
+
+
+def lip_heights(model: FaceMesh, loop: Tensor) -> Tensor:
+    """(L,) height of a loop's points over the line between its corners."""
+    points = model.template[loop]
+    ends = points[[points[:, 0].argmin(), points[:, 0].argmax()], 1].mean()
+    return points[:, 1] - ends
+
+
 def skin_map(size: int = SIZE) -> Tensor:
     """A skin with soft spots, not the same left and right."""
     row, column = torch.meshgrid(torch.arange(size) / size, torch.arange(size) / size, indexing="ij")
@@ -77,8 +89,7 @@ def side_light(frames: int) -> Tensor:
 def picture(model: FaceMesh, coarse: CoarseSequence, row: int, albedo: Tensor, lighting: Tensor) -> np.ndarray:
     """A frame: the face over a green wall, with a little noise."""
     image = torch.tensor([0.25, 0.5, 0.3]).repeat(HEIGHT, WIDTH, 1)
-    camera = (v[row] for v in (coarse.vertices, coarse.rotation, coarse.scale, coarse.translation))
-    view = FaceView.of(*camera, model.faces, HEIGHT, WIDTH)
+    view = FaceView.of(*(v[row] for v in camera(coarse)), model.faces, HEIGHT, WIDTH)
     if view is not None:
         face = relight(view, model.faces, model.uv, albedo, lighting[row])
         part = image[view.window.top : view.window.bottom, view.window.left : view.window.right]
@@ -103,8 +114,7 @@ def relit_error(model, coarse, found, frames, masker=None) -> list[float]:
     for row, image in frames:
         if not coarse.valid[row]:
             continue
-        camera = (v[row] for v in (coarse.vertices, coarse.rotation, coarse.scale, coarse.translation))
-        view = FaceView.of(*camera, model.faces, *image.shape[:2])
+        view = FaceView.of(*(v[row] for v in camera(coarse)), model.faces, *image.shape[:2])
         window, where = view.window, view.fragments.mask[0]
         if masker is not None:
             where = where & masker(image, coarse, row)[window.top : window.bottom, window.left : window.right]
@@ -162,8 +172,7 @@ def test_the_mask_leaves_out_what_is_before_the_face(model, filmed):
     masker = SkinMasker(model, found)
     whole = masker(frames[8][1], coarse, 8)
     assert whole.shape == (HEIGHT, WIDTH)
-    camera = (v[8] for v in (coarse.vertices, coarse.rotation, coarse.scale, coarse.translation))
-    view = FaceView.of(*camera, model.faces, HEIGHT, WIDTH)
+    view = FaceView.of(*(v[8] for v in camera(coarse)), model.faces, HEIGHT, WIDTH)
     region = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
     view.window.paste(region, view.fragments.mask[0])
     assert not (whole & ~region).any()
@@ -176,6 +185,27 @@ def test_the_mask_leaves_out_what_is_before_the_face(model, filmed):
     assert (mask & patch).sum() < 0.02 * (region & patch).sum()
     away = torch.nn.functional.max_pool2d(patch[None].float(), 31, 1, 15)[0] < 0.5
     assert (mask & away).sum() > 0.95 * (whole & away).sum()
+
+
+def all_skin(image: np.ndarray, face_region: Tensor) -> Tensor:
+    return torch.ones_like(face_region)
+
+
+def test_eyes_and_mouth_are_left_out_where_the_mesh_closes_them(model, filmed):
+    coarse, _, _, frames, found = filmed
+    closed = FaceMesh()
+    loops = boundary_loops()
+    openings = [torch.from_numpy(loops[name]) for name in ("right_eye", "left_eye", "mouth")]
+    fans = [torch.stack([loop[0].expand(len(loop) - 2), loop[2:], loop[1:-1]], 1) for loop in openings]
+    closed.faces = torch.cat([model.faces, *fans])
+    opened = coarse.vertices.clone()
+    opened[:, openings[2]] += 0.004 * torch.sign(lip_heights(model, openings[2]))[:, None] * torch.tensor([0.0, 1, 0])
+    coarse = dataclasses.replace(coarse, vertices=opened)
+    image = frames[0][1]
+    holes, cut = (SkinMasker(face, found, all_skin)(image, coarse, 0) for face in (model, closed))
+    view = FaceView.of(*(v[0] for v in camera(coarse)), closed.faces, HEIGHT, WIDTH)
+    assert view.fragments.mask.sum() > holes.sum() + 200  # the fans do close them
+    assert (holes ^ cut).sum() < 60
 
 
 def test_a_segmenter_may_be_plugged_in(model, filmed):
@@ -287,6 +317,5 @@ def test_real_clips_relit(model, clips, clip, all_of_it, in_mask):
     with VideoReader(clips / clip) as reader:
         frames = [(frame.index, frame.image) for frame in reader if frame.index % 12 == 0]
     bare, masked = (np.mean(relit_error(model, coarse, found, frames, m)) for m in (None, SkinMasker(model, found)))
-    print(clip, bare, masked)
     assert bare < all_of_it
     assert masked < in_mask

@@ -32,7 +32,7 @@ EXPRESSION, UNHEARD = 0.04, 6.0
 """Deviations are those of the place over the clip and, besides, this one of folds and highlights that come with an
 expression. One pixel counts no more than so many."""
 
-LARGEST_DISTANCE, LEAST_BRIGHTNESS, LEAST_TINT = 4.0, 0.15, 0.02
+LARGEST_DISTANCE, LEAST_BRIGHTNESS, LEAST_TINT = 3.0, 0.2, 0.02
 """Skin differs from the person's middle skin by at most so many standard deviations, of the logarithm of brightness and
 of chromaticity, which are at least these."""
 
@@ -45,6 +45,9 @@ FEATURES = {
     ),
 }
 """Landmarks, by the metres about them in which the face is of other colours than skin."""
+
+FACE = 0.012
+"""Metres about the landmarks from which the person's middle skin is taken."""
 
 DROP, JOIN = 5, 15
 """Pixels of the window: specks of what is no skin are left out up to the one, holes in it closed up to the other."""
@@ -78,10 +81,10 @@ class SkinMasker:
     def __init__(self, face_model: FaceModel, appearance: Appearance, segmenter: SkinSegmenter | None = None) -> None:
         self.faces, self.segmenter, self.lighting = face_model.faces.cpu(), segmenter, appearance.lighting
         self.uv = face_model.uv.cpu() if appearance.is_map else None  # type: ignore[union-attr]
-        feature = _near_features(face_model, appearance)
+        feature, face = _regions(face_model, appearance)
         # Albedo, deviation and whether it is a feature, wherever the albedo is given.
         self.paint = torch.cat([appearance.albedo, appearance.deviation[..., None], feature[..., None]], -1)
-        plain = (appearance.confidence > 0.5) & (feature == 0)
+        plain = (appearance.confidence > 0.5) & (feature == 0) & (face > 0)
         tones = _tones(appearance.albedo[plain if plain.any() else appearance.confidence >= 0])
         self.middle = tones.median(0).values
         self.spread = (1.4826 * (tones - self.middle).abs().median(0).values).maximum(
@@ -178,20 +181,23 @@ def _strip(loop: Tensor) -> Tensor:
     return triangles[~alike & (triangles[:, 0] != triangles[:, 2])]
 
 
-def _near_features(face_model: FaceModel, appearance: Appearance) -> Tensor:
-    """1 at texels or vertices near brows, lips and eyes, else 0: (S, S) or (V,)."""
+def _regions(face_model: FaceModel, appearance: Appearance) -> tuple[Tensor, Tensor]:
+    """(S, S) or (V,) each: 1 near brows, lips and eyes, and 1 where the landmarks are (no ears, neck or crown)."""
     samples = SurfaceSamples.of(face_model, appearance.albedo.shape[0])
     template = face_model.template.cpu()
-    near = torch.zeros(len(samples))
+    near = torch.zeros(len(samples), 2)
+    near[:, 1] = 1.0
     if face_model.landmarks_468 is not None:
         landmarks, points = face_model.landmarks_468(template, face_model.faces.cpu()), samples.at(template)
+        distance = torch.cdist(points, landmarks)
         for radius, numbers in FEATURES.items():
-            near[torch.cdist(points, landmarks[list(numbers)]).amin(1) < radius] = 1.0
-    if samples.texels is None:
-        return near
-    laid_out = torch.zeros(appearance.confidence.numel())
-    laid_out[samples.texels] = near
-    return laid_out.view_as(appearance.confidence)
+            near[distance[:, list(numbers)].amin(1) < radius, 0] = 1.0
+        near[:, 1] = (distance.amin(1) < FACE).float()
+    if samples.texels is not None:
+        laid_out = torch.zeros(appearance.confidence.numel(), 2)
+        laid_out[samples.texels] = near
+        near = laid_out.unflatten(0, appearance.confidence.shape)
+    return near[..., 0], near[..., 1]
 
 
 def _tones(colors: Tensor) -> Tensor:
