@@ -69,6 +69,22 @@ def test_a_strip_on_request(short, tmp_path):
     assert [path.name for path in (tmp_path / "blocked").rglob("*")] == ["strip.png"]
 
 
+def test_texture_and_render_on_request(short, tmp_path):
+    arguments = ["reconstruct", str(short), "-o", str(tmp_path / "out"), "--formats", "glb,texture,render", "--quiet"]
+    assert main(arguments) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"face.glb", "texture.png", "render.mp4", "summary.json"}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["faces"][0]["appearance"] is True
+    assert summary["seconds"]["appearance"] > 0
+    with VideoReader(short) as source, VideoReader(tmp_path / "out" / "render.mp4") as reader:
+        assert (reader.height, reader.width) == (source.height, 2 * source.width)
+        first, rendered = next(iter(source)).image, next(iter(reader)).image
+    left, right = rendered[:, : source.width].astype(int), rendered[:, source.width :].astype(int)
+    assert np.abs(left - first).mean() < 4
+    assert 0.5 < np.abs(right - left).mean() < 12  # the rendered face looks like the one in the video
+
+
 def test_known_labels_replace_predictions(short, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("frame,AU12,AU45_c\n1,1,\n4,1,0\n7,,0\n")

@@ -199,3 +199,30 @@ def test_real_face_that_leaves(pipe, clips: Path):
     [sequence] = pipe(clips / "pyfeat_face_noface.mov")
     assert len(sequence) == 169
     assert np.flatnonzero(sequence.valid).tolist() == list(range(72))
+
+
+def test_appearance(pipe, frames, tmp_path, make_video):
+    """The colours of everyone, from one pass more; frames without the person have no light."""
+    size = frames[0].shape[0]
+    empty = np.full((size, 2 * size, 3), 128, np.uint8)
+    small = [np.pad(resized(image, size // 2, size // 2), ((0, size // 2), (0, size // 2), (0, 0))) for image in frames]
+    shown = [np.concatenate([left, right], 1) for left, right in zip(small[:8], frames[:8], strict=True)]
+    path = make_video(tmp_path / "two.mp4", [*shown, *[empty] * 4])
+    stages = []
+    result = pipe.reconstruct(
+        path, faces="all", appearance=True, progress=lambda stage, done, total: stages.append((stage, done))
+    )
+    assert ("appearance", 12) in stages
+    assert result.seconds["appearance"] > 0
+    assert len(result.sequences) == 2
+    for sequence in result.sequences:
+        assert sequence.texture.shape == (256, 256, 3)
+        assert sequence.lighting.shape == (12, 9, 3)
+        assert (sequence.lighting[~sequence.valid] == 0).all()
+        assert (sequence.lighting[sequence.valid] != 0).any()
+    # The same person twice: the two albedos are alike.
+    one, other = (sequence.texture[90:130, 60:200] for sequence in result.sequences)
+    assert np.abs(one - other).mean() < 0.06
+    [plain] = pipe(path)
+    assert plain.texture is None
+    assert plain.lighting is None

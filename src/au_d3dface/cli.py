@@ -75,7 +75,11 @@ def _add_reconstruct(commands) -> None:
         "--faces", choices=("largest", "all"), default="largest", help="whom to reconstruct (default: %(default)s)"
     )
     command.add_argument(
-        "--formats", metavar="LIST", help="what to write, separated by commas (default: csv,npz,glb,overlay,timeline)"
+        "--formats",
+        metavar="LIST",
+        help="what to write, separated by commas, out of csv, npz, glb, overlay, timeline, obj, texture and render; "
+        "with one of the last two the person's colours are estimated, and glb and obj have them too "
+        "(default: csv,npz,glb,overlay,timeline)",
     )
     command.add_argument(
         "--coarse", default="landmarks", metavar="NAME", help="coarse reconstructor (default: landmarks)"
@@ -97,7 +101,7 @@ def _add_reconstruct(commands) -> None:
 
 
 def _reconstruct(options: argparse.Namespace) -> int:
-    from .export import check_output_directory, parse_formats
+    from .export import NEED_APPEARANCE, check_output_directory, parse_formats
     from .video import VideoReader
 
     # What can be refused is refused before the slow imports.
@@ -123,7 +127,12 @@ def _reconstruct(options: argparse.Namespace) -> int:
         config = pipeline.model.config
         try:
             result = pipeline.reconstruct(
-                video, faces=options.faces, neutral=options.neutral, au_labels=options.au_labels, progress=progress
+                video,
+                faces=options.faces,
+                neutral=options.neutral,
+                au_labels=options.au_labels,
+                appearance=any(name in NEED_APPEARANCE for name in formats),
+                progress=progress,
             )
         except NoFaceError as error:
             if error.timestamps is not None:  # the frames were looked at: say of each that there was nobody

@@ -23,6 +23,9 @@ HEAD_COLUMNS = ("frame", "face_id", "timestamp", "confidence", "success", "pose_
 """The first columns of `to_pandas` and of action_units.csv, with the names and signs that OpenFace users know."""
 
 
+OPTIONAL = ("uv", "au_intensities", "expression_weights", "texture", "lighting")
+"""Arrays that may be None."""
+
 RELEASE = 0.7
 """An activation lasts until the probability falls below this share of the AU's threshold."""
 
@@ -87,6 +90,9 @@ class FaceSequence:
         expression_weights: (T, E) float32 in 0-1, weights of the face model's named expression shapes, NaN where not
             valid; None where the face model has no named shapes.
         expression_names: the E names, in the order of the columns.
+        texture: float32 albedo in [0, 1], an (S, S, 3) map over `uv` whose row 0 is at v = 1, or (V, 3) at the vertices
+            where there is no uv; None where the appearance was not estimated.
+        lighting: (T, 9, 3) float32 light of every frame, for `rendering.shade`; 0 where not valid; None like `texture`.
         height, width: of the video, pixels, after its rotation metadata.
         source: path of the video, from which `render` draws; None where there is none.
         provenance: checkpoint, coarse reconstructor, versions and settings; anything that JSON can hold.
@@ -117,6 +123,8 @@ class FaceSequence:
     interpolated: np.ndarray = None  # type: ignore[assignment]
     expression_weights: np.ndarray | None = None
     expression_names: tuple[str, ...] = ()
+    texture: np.ndarray | None = None
+    lighting: np.ndarray | None = None
     source: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -146,10 +154,12 @@ class FaceSequence:
             "confidence": (np.float32, (frames,)),
             "interpolated": (np.bool_, (frames,)),
             "expression_weights": (np.float32, (frames, len(self.expression_names))),
+            "texture": (np.float32, (points, 3) if self.uv is None else (None, None, 3)),
+            "lighting": (np.float32, (frames, 9, 3)),
         }
         for name, (dtype, shape) in shapes.items():
             value = getattr(self, name)
-            if value is None and name in ("uv", "au_intensities", "expression_weights"):
+            if value is None and name in OPTIONAL:
                 continue
             array: np.ndarray = np.asarray(value, dtype)
             if len(array.shape) != len(shape) or any(
@@ -176,6 +186,13 @@ class FaceSequence:
                 raise ValueError(f"{name} of a FaceSequence must be finite in every valid frame")
             if not np.isnan(array[~self.valid]).all():
                 raise ValueError(f"{name} of a FaceSequence must be NaN in every frame that is not valid")
+
+        if (self.texture is None) != (self.lighting is None):
+            raise ValueError("a FaceSequence has both texture and lighting, or neither")
+        if self.texture is not None and not ((self.texture >= 0) & (self.texture <= 1)).all():
+            raise ValueError("texture of a FaceSequence must be in [0, 1]")
+        if self.lighting is not None and not np.isfinite(self.lighting).all():
+            raise ValueError("lighting of a FaceSequence must be finite")
 
     def __len__(self) -> int:
         """T, the number of frames."""
@@ -328,7 +345,7 @@ class FaceSequence:
         Args:
             directory: made where it is missing; files of the same names are replaced.
             formats: names out of `au_d3dface.export.FORMATS`, as a list or separated by commas; the default set where
-                not given, without the overlay where `source` is None.
+                not given, without the overlay where `source` is None. "render" and "texture" need the appearance.
 
         Returns:
             The files written.

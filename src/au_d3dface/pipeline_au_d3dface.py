@@ -9,7 +9,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from . import __version__
 from .checkpoints import BUNDLED, load_checkpoint
-from .coarse import CoarseReconstructor, CoarseSequence, DenseFitting, load_coarse
+from .coarse import AppearanceEstimator, CoarseReconstructor, CoarseSequence, DenseFitting, load_coarse
 from .dense_face import DenseFace
 from .errors import CheckpointError, InputError, NoFaceError, UsageError
 from .face_models import load_face_model
@@ -32,7 +32,8 @@ from .video import Frame, VideoReader, sample_frames, spread_samples
 from .video_processing_au_d3dface import AUD3DFaceVideoProcessor, crop_face
 
 Progress = Callable[[str, int, int | None], None]
-"""Called as progress(stage, done, total): stages are "tracking" (frames), "fitting" and "network" (people)."""
+"""Called as progress(stage, done, total): stages are "tracking" (frames), "fitting" and "network" (people), and
+"appearance" (frames) where it is asked for."""
 
 
 @dataclass
@@ -44,7 +45,8 @@ class Reconstruction:
         timestamps: (T,) seconds of every frame of the input.
         num_people: how many were found, asked for or not.
         warnings: sentences for people.
-        seconds: wall time of each stage: decoding, tracking, fitting, network, and dense where there is a dense face.
+        seconds: wall time of each stage: decoding, tracking, fitting, network, and dense where there is a dense face,
+            appearance where it was estimated.
     """
 
     sequences: list[FaceSequence]
@@ -153,6 +155,7 @@ class AUD3DFacePipeline:
         faces: str = "largest",
         neutral: str | PathLike[str] | None = None,
         au_labels: str | PathLike[str] | AULabels | None = None,
+        appearance: bool = False,
         progress: Progress | None = None,
         **generation: Any,
     ) -> Reconstruction:
@@ -163,6 +166,7 @@ class AUD3DFacePipeline:
             faces: "largest", or "all" for every person.
             neutral: a picture of the (largest) person at rest; without it the neutral face is estimated from the clip.
             au_labels: known labels, a file (see `label_files`) or read already; they replace predictions.
+            appearance: whether to estimate `texture` and `lighting` too, from another pass over the video.
             progress: called as work proceeds.
             generation: settings of `generate` that differ from the checkpoint's (`feedback="soft"`, `threshold`, ...).
 
@@ -190,7 +194,7 @@ class AUD3DFacePipeline:
         if faces == "largest":
             people = people[:1]
 
-        sequences = []
+        sequences, coarses = [], []
         for position, face in enumerate(people):
             report("fitting", position, len(people))
             with clock("fitting"):
@@ -205,7 +209,14 @@ class AUD3DFacePipeline:
             if self.dense is not None:
                 with clock("dense"):
                     sequences[-1] = self.dense(sequences[-1])
+            if appearance:  # of the meshes that the sequence has, which may be denser ones
+                meshes = (sequences[-1].coarse_vertices, sequences[-1].neutral_vertices)
+                shown, rest_shown = map(torch.from_numpy, meshes)
+                coarses.append(replace(coarse, vertices=shown, neutral_vertices=rest_shown))
             report("network", position + 1, len(people))
+        if appearance:
+            with clock("appearance"):
+                sequences = self._with_appearance(video, sequences, coarses, report)
         return Reconstruction(sequences, tracked.timestamps, len(tracked.faces), tracked.warnings, {**clock.seconds})
 
     # ------------------------------------------------------------------------------------------------ video, tracking
@@ -228,6 +239,28 @@ class AUD3DFacePipeline:
         if largest is None:
             raise NoFaceError(f"no face was found in the neutral picture {picture}; give one that shows the face")
         return torch.from_numpy(largest.landmarks[0])
+
+    def _with_appearance(
+        self,
+        video: str | PathLike[str],
+        sequences: list[FaceSequence],
+        coarses: list[CoarseSequence],
+        report: Progress,
+    ) -> list[FaceSequence]:
+        """The sequences with `texture` and `lighting`, from one pass over the video for everyone."""
+        face_model = self.coarse.face_model if self.dense is None else self.dense.fitting.face_model
+        estimators = [AppearanceEstimator(coarse, face_model) for coarse in coarses]
+        with self.reader(video) as reader:
+            for frame in reader:
+                if frame.index < len(coarses[0].valid):
+                    for estimator in estimators:
+                        estimator.add(frame.index, frame.image)
+                report("appearance", frame.index + 1, reader.num_frames)
+        found = [estimator.result() for estimator in estimators]
+        return [
+            replace(sequence, texture=one.albedo.numpy(), lighting=one.lighting.numpy())
+            for sequence, one in zip(sequences, found, strict=True)
+        ]
 
     # -------------------------------------------------------------------------------------------------------- network
 

@@ -3,6 +3,8 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -73,21 +75,52 @@ def wedge(frames: int = 50) -> FaceSequence:
     )
 
 
-@pytest.mark.browser
-@pytest.mark.slow  # starts a browser and a server, and waits for a software-rendered animation
-def test_the_viewer_shows_the_face_upright_from_the_front_and_moving(
-    tmp_path: Path, page: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def shown(page: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The page with gradio's viewer on a glb."""
     monkeypatch.setitem(os.environ, "GRADIO_ANALYTICS_ENABLED", "False")
     gradio = pytest.importorskip("gradio", reason="gradio, whose viewer shows the glb, is not installed")
-    path = write_glb(tmp_path / "face.glb", wedge()).path
     with gradio.Blocks() as demo:
         gradio.Model3D(str(path), height=SIZE)
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True)
     try:
         page.goto(url)
         page.wait_for_selector("canvas", timeout=60_000)
-        pictures: list[np.ndarray] = []
+        yield
+    finally:
+        demo.close()
+
+
+@pytest.mark.browser
+@pytest.mark.slow  # as below
+def test_the_viewer_shows_the_texture_the_right_way_up(
+    tmp_path: Path, page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = wedge()
+    uv = (plain.neutral_vertices[:, :2] + [0.07, 0.1]) / [0.14, 0.2]
+    texture = np.zeros((64, 64, 3))
+    texture[:32, :, 1] = texture[32:, :, 2] = 1.0  # green above, blue below
+    painted = replace(plain, uv=uv, texture=texture, lighting=np.zeros((len(plain), 9, 3)))
+    with shown(page, write_glb(tmp_path / "face.glb", painted).path, monkeypatch):
+        for _ in range(60):
+            page.wait_for_timeout(300)
+            picture = Image.open(BytesIO(page.locator("canvas").first.screenshot())).convert("RGB")
+            red, green, blue = np.asarray(picture).astype(int).transpose(2, 0, 1)
+            above, below = (np.argwhere(mask) for mask in (green > red + blue // 2 + 40, blue > red + green // 2 + 40))
+            if len(above) > 500 and len(below) > 500:
+                break
+    assert len(above) > 500, "the upper half of the texture is not seen"
+    assert len(below) > 500, "the lower half of the texture is not seen"
+    assert above[:, 0].mean() < below[:, 0].mean() - 10
+
+
+@pytest.mark.browser
+@pytest.mark.slow  # starts a browser and a server, and waits for a software-rendered animation
+def test_the_viewer_shows_the_face_upright_from_the_front_and_moving(
+    tmp_path: Path, page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures: list[np.ndarray] = []
+    with shown(page, write_glb(tmp_path / "face.glb", wedge()).path, monkeypatch):
         for _ in range(60):
             page.wait_for_timeout(300)
             picture = picture_of(page)
@@ -95,8 +128,6 @@ def test_the_viewer_shows_the_face_upright_from_the_front_and_moving(
                 pictures.append(picture)
             if len(pictures) >= 6 and heights(pictures).max() - heights(pictures).min() > 8:
                 break
-    finally:
-        demo.close()
     assert len(pictures) >= 6, "the viewer showed nothing"
     first = pictures[0] > 0
     rows, columns = np.nonzero(first)

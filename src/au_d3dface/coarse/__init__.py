@@ -2,13 +2,17 @@
 
 from ..errors import UsageError
 from ..face_models import FaceModel
+from .appearance import Appearance, AppearanceEstimator, estimate_appearance
 from .base import CoarseReconstructor, CoarseSequence
 from .causal import CausalNeutral, CoarseFrame, LandmarkStream
 from .dense_fitting import DenseFitting, DenseNeutral
 from .landmark_fitting import LandmarkFitting
+from .skin_mask import SkinMasker, SkinSegmenter
 
 __all__ = [
     "COARSE_RECONSTRUCTORS",
+    "Appearance",
+    "AppearanceEstimator",
     "CausalNeutral",
     "CoarseFrame",
     "CoarseReconstructor",
@@ -17,6 +21,9 @@ __all__ = [
     "DenseNeutral",
     "LandmarkFitting",
     "LandmarkStream",
+    "SkinMasker",
+    "SkinSegmenter",
+    "estimate_appearance",
     "load_coarse",
 ]
 

@@ -33,7 +33,9 @@ class CoarseSequence:
         residual: (T,), root mean square distance of fitted to tracked landmarks in the image plane, as a fraction of
             the distance between the outer eye corners; NaN where not valid.
         pose: (T, P) articulation (jaw, neck, eyes) where the face model has joints, else None.
-        texture: (A,) albedo coefficients and lighting: (T, 27), where the reconstructor estimates them, else None.
+        texture: albedo in [0, 1], an (S, S, 3) map over the face model's uv (row 0 at v = 1) or (V, 3) at the vertices;
+            (A,) coefficients where the reconstructor has a model of albedo (DECA). None where not estimated.
+        lighting: (T, 9, 3) spherical harmonics of every frame, for `rendering.shade`; 0 where not valid. None likewise.
     """
 
     shape: Tensor

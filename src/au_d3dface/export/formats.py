@@ -9,16 +9,21 @@ FORMATS = {
     "npz": "sequence.npz: all arrays for numpy; numbered parts for long videos",
     "obj": "meshes/000001.obj and so on: one mesh a frame",
     "glb": "face.glb: the animated face, for browsers and Blender",
+    "texture": "texture.png: the person's albedo over the face model's uv",
     "arkit": "arkit.csv: the 52 ARKit curves, where the face model carries those shapes",
     "strip": "strip.png: frames of the video side by side, with the meshes and their motion below",
     "timeline": "timeline.png: the action units over time",
     "overlay": "overlay.mp4: the video with meshes and active action units drawn on it",
+    "render": "render.mp4: the video beside the rendered face, with the person's texture and the light of each frame",
     "summary": "summary.json: input, checkpoint, versions, settings, counts, warnings, seconds; always written",
 }
 """Name of each format and what it writes, in the order in which they are written."""
 
 DEFAULT_FORMATS = ("csv", "npz", "glb", "timeline", "overlay")
 """What is written where nothing else is asked for; the summary comes with any of them."""
+
+NEED_APPEARANCE = ("texture", "render")
+"""What can be written only where the appearance was estimated."""
 
 
 def parse_formats(formats: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """face.glb: the moving face as one binary glTF 2.0 file that plays in a browser and opens in Blender.
 
-The neutral mesh, morph targets, and one animation of their weights, linear between frames. Metres, y up, the face
+The neutral mesh, morph targets, and one animation of their weights, linear between frames; the person's texture where
+the sequence has one. Metres, y up, the face
 looking along +z, which is both glTF's frame and the canonical head frame.
 """
 
@@ -19,10 +20,11 @@ from ..face_sequence import FaceSequence
 from ..geometry import vertex_normals
 from .files import atomic_path
 from .morph_targets import PER_FRAME_LIMIT, TARGET_BYTES, MorphTargets, morph_targets
+from .texture import texture_png
 
 DEFAULT_SECONDS = 60.0
 SKIN = [0.60, 0.41, 0.32, 1.0]
-"""Base colour, linear RGBA: a light brown under a viewer's neutral light."""
+"""Base colour, linear RGBA, of a face without a texture: a light brown under a viewer's neutral light."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,7 @@ def write_glb(
         _add_animation(builder, times, channels)
     document = builder.document
     document.asset = gltf.Asset(version="2.0", generator=f"au-d3dface {__version__}")
-    document.materials = [
-        gltf.Material(
-            name="skin",
-            pbrMetallicRoughness=gltf.PbrMetallicRoughness(
-                baseColorFactor=SKIN, metallicFactor=0.0, roughnessFactor=0.75
-            ),
-            doubleSided=True,
-        )
-    ]
+    document.materials = [_material(builder, sequence)]
     document.meshes, document.nodes = [mesh], [node]
     extras = _extras(sequence, rows, targets, head_pose)
     document.scenes, document.scene = [gltf.Scene(name="face", nodes=[0], extras=extras)], 0
@@ -153,7 +147,10 @@ class _Builder:
 
     def view(self, array: np.ndarray, target: int | None = None, stride: int | None = None) -> int:
         """Appends the array's bytes, aligned to four, as a buffer view, and returns its number."""
-        data = array.tobytes()
+        return self.bytes(array.tobytes(), target, stride)
+
+    def bytes(self, data: bytes, target: int | None = None, stride: int | None = None) -> int:
+        """Appends bytes, aligned to four, as a buffer view, and returns its number."""
         self.document.bufferViews.append(
             gltf.BufferView(buffer=0, byteOffset=len(self.data), byteLength=len(data), target=target, byteStride=stride)
         )
@@ -195,6 +192,8 @@ def _add_mesh(builder: _Builder, sequence: FaceSequence, targets: MorphTargets, 
     (position,) = builder.vectors(sequence.neutral_vertices[None])
     (normal,) = builder.vectors(normals[None])
     attributes = gltf.Attributes(POSITION=position, NORMAL=normal)
+    if sequence.texture is not None and sequence.uv is None:
+        (attributes.COLOR_0,) = builder.vectors(_linear(sequence.texture)[None])
     if sequence.uv is not None:  # glTF's v points down
         (attributes.TEXCOORD_0,) = builder.vectors((sequence.uv * [1, -1] + [0, 1])[None])
     short = len(sequence.neutral_vertices) < 2**16
@@ -226,6 +225,34 @@ def _add_mesh(builder: _Builder, sequence: FaceSequence, targets: MorphTargets, 
         targets=morphs,
     )
     return gltf.Mesh(name="face", primitives=[primitive], extras={"targetNames": names})
+
+
+def _material(builder: _Builder, sequence: FaceSequence) -> gltf.Material:
+    """Skin: the person's texture, embedded, where the sequence has one; white under the colours of vertices."""
+    surface = gltf.PbrMetallicRoughness(baseColorFactor=SKIN, metallicFactor=0.0, roughnessFactor=0.75)
+    if sequence.texture is not None:
+        surface.baseColorFactor = [1.0, 1.0, 1.0, 1.0]
+    if sequence.texture is not None and sequence.uv is not None:
+        document = builder.document
+        document.images = [
+            gltf.Image(name="texture", mimeType="image/png", bufferView=builder.bytes(texture_png(sequence)))
+        ]
+        document.samplers = [
+            gltf.Sampler(
+                magFilter=gltf.LINEAR,
+                minFilter=gltf.LINEAR_MIPMAP_LINEAR,
+                wrapS=gltf.CLAMP_TO_EDGE,
+                wrapT=gltf.CLAMP_TO_EDGE,
+            )
+        ]
+        document.textures = [gltf.Texture(sampler=0, source=0)]
+        surface.baseColorTexture = gltf.TextureInfo(index=0)
+    return gltf.Material(name="skin", pbrMetallicRoughness=surface, doubleSided=True)
+
+
+def _linear(colors: np.ndarray) -> np.ndarray:
+    """Colours of a picture (sRGB) in [0, 1] to amounts of light, as glTF has the colours of vertices."""
+    return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
 
 
 def _add_animation(builder: _Builder, times: np.ndarray, channels: dict[str, np.ndarray]) -> None:

@@ -29,17 +29,18 @@ PER_FRAME = (
     "rotation",
     "scale",
     "translation",
+    "lighting",
 )
-FIXED = ("neutral_vertices", "faces", "uv", "au_masks", "thresholds")
+FIXED = ("neutral_vertices", "faces", "uv", "texture", "au_masks", "thresholds")
 
 
 def write_npz(directory: str | PathLike[str], sequence: FaceSequence, part_bytes: int = PART_BYTES) -> list[Path]:
     """Writes `sequence.npz`, or `sequence_000.npz`, `sequence_001.npz` and so on where one part would be too large.
 
     Each file holds the attributes of `FaceSequence` and `au_motion` under their names and `frame` (T,), the csv's frame
-    numbers, from 1; `uv`, `au_intensities` and `expression_weights` (with `expression_names`) only where the sequence
-    has them. Every part repeats what does not change with time. Arrays are float32, `timestamps` float64, `faces`,
-    `frame` and `action_units` int64; nothing is pickled.
+    numbers, from 1; `uv`, `au_intensities`, `expression_weights` (with `expression_names`), `texture` and `lighting`
+    only where the sequence has them. Every part repeats what does not change with time. Arrays are float32,
+    `timestamps` float64, `faces`, `frame` and `action_units` int64; nothing is pickled.
 
     Raises:
         OutputError: a file cannot be written.

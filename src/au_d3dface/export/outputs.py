@@ -49,15 +49,16 @@ def write_outputs(
         action_units: the checkpoint's, for a video without a face.
         progress: called as progress(format, done, total).
         frame_range: first and last frame for face.glb, counted from 1; the first minute by default.
-        per_face: csv, overlay and summary cover everyone, and each person has a folder `face_00` with the rest.
+        per_face: csv, overlay, render and summary cover everyone, and each person has a folder `face_00` with the rest.
         intensities: whether the checkpoint predicts intensities, for a video without a face.
 
     Returns:
         The files written (and the folders of meshes), in the order of their names.
 
     Raises:
-        UsageError: an unknown format, an overlay without a video, or a frame range outside the video.
-        InputError: the video cannot be read again for the overlay.
+        UsageError: an unknown format, an overlay without a video, a texture or render without the appearance, or a
+            frame range outside the video.
+        InputError: the video cannot be read again for the overlay or render.
         OutputError: the folder cannot be written.
     """
     from .csv import write_csv
@@ -91,6 +92,11 @@ def write_outputs(
             if "overlay" in formats and sequences:
                 with stage("overlay"):
                     write_overlay(staging / "overlay.mp4", sequences, progress)
+            if "render" in formats and sequences:
+                from .render import write_render
+
+                with stage("render"):
+                    write_render(staging / "render.mp4", sequences, progress)
             if summary is not None and sequences:
                 content = summarize(sequences, timestamps) | dict(summary)
                 for face, note in zip(content["faces"], notes, strict=True):
@@ -150,6 +156,11 @@ def _write_one(  # type: ignore[no-untyped-def]
 
         with stage("strip"):
             write_strip(folder / "strip.png", sequence)
+    if "texture" in formats:
+        from .texture import write_texture
+
+        with stage("texture"):
+            write_texture(folder / "texture.png", sequence)
     if "timeline" in formats:
         from .timeline import plot_timeline
 

@@ -9,17 +9,13 @@ import pandas as pd
 import torch
 
 from .. import facs
-from ..errors import InputError, UsageError
 from ..face_sequence import FaceSequence
 from ..geometry import weak_perspective
 from ..rendering import LabelBlock, draw_labels, draw_mesh, heat_colors
-from ..video import VideoReader, VideoWriter
-from .files import output_errors
+from .source_video import STILL_RATE, source_frames, write_frames
 
 HOT_MOTION = 0.012
 """Metres from neutral at which the mesh's colour is hottest: about how far a broad smile takes the lip corners."""
-
-_STILL_RATE = 25.0
 
 _STEADY_SECONDS = 1.0
 """The labels of a face keep to the median of its box over this long, or they would tremble with every motion."""
@@ -35,27 +31,19 @@ def overlay_frames(sequences: Sequence[FaceSequence]) -> Iterator[np.ndarray]:
         UsageError: there is no sequence, the sequences are of several videos, or they name no video.
         InputError: the video cannot be read any more, or is not of the size that it was.
     """
-    source = _source(sequences)  # at once, not when the first frame is asked for
+    video = source_frames(sequences, "an overlay")  # at once, not when the first frame is asked for
     decisions = [sequence.au_decisions for sequence in sequences]
     boxes = [_steady_boxes(sequence) for sequence in sequences]
 
     def frames() -> Iterator[np.ndarray]:
-        with VideoReader(source) as reader:
-            size, known = (reader.height, reader.width), (sequences[0].height, sequences[0].width)
-            if size != known:
-                raise InputError(
-                    f"{source} has changed since its faces were reconstructed: its pictures are now "
-                    f"{size[1]} x {size[0]} pixels, not {known[1]} x {known[0]}; reconstruct it again"
-                )
-            for frame in reader:
-                image, blocks = frame.image, []
-                for sequence, decided, box in zip(sequences, decisions, boxes, strict=True):
-                    row = frame.index
-                    if row < len(sequence) and sequence.valid[row]:
-                        image = _draw_face(image, sequence, row)
-                        title = f"face {sequence.face_id}" if len(sequences) > 1 else None
-                        blocks.append(LabelBlock(_labels(sequence, row, decided[row]), tuple(box[row]), title))
-                yield draw_labels(image, blocks)
+        for row, image in video:
+            blocks = []
+            for sequence, decided, box in zip(sequences, decisions, boxes, strict=True):
+                if row < len(sequence) and sequence.valid[row]:
+                    image = _draw_face(image, sequence, row)
+                    title = f"face {sequence.face_id}" if len(sequences) > 1 else None
+                    blocks.append(LabelBlock(_labels(sequence, row, decided[row]), tuple(box[row]), title))
+            yield draw_labels(image, blocks)
 
     return frames()
 
@@ -76,27 +64,7 @@ def write_overlay(
         UsageError, InputError: as `overlay_frames` says.
         OutputError: the file cannot be written.
     """
-    frames = overlay_frames(sequences)
-    first = sequences[0]
-    rate = first.frame_rate if np.isfinite(first.frame_rate) else _STILL_RATE
-    with output_errors(path), VideoWriter(Path(path), rate, first.height, first.width) as writer:
-        for index, image in enumerate(frames):
-            if index >= len(first):
-                break  # the video has grown since
-            writer.write(image, float(first.timestamps[index]))
-            if progress is not None:
-                progress("overlay", index + 1, len(first))
-    return Path(path)
-
-
-def _source(sequences: Sequence[FaceSequence]) -> str:
-    sources = {sequence.source for sequence in sequences}
-    if len(sources) > 1:
-        raise UsageError("an overlay shows faces of one video, but these sequences come from several")
-    source = sources.pop() if sources else None
-    if source is None:
-        raise UsageError("an overlay needs the video, but no sequence names one; set `source` to the video's path")
-    return source
+    return write_frames(path, overlay_frames(sequences), sequences[0], "overlay", progress)
 
 
 def _image_points(sequence: FaceSequence, row: int) -> torch.Tensor:
@@ -116,7 +84,7 @@ def _steady_boxes(sequence: FaceSequence) -> np.ndarray:
     for row in np.flatnonzero(sequence.valid):
         points = _image_points(sequence, row)[:, :2]
         boxes[row] = torch.cat([points.amin(0), points.amax(0)]).numpy()
-    rate = sequence.frame_rate if np.isfinite(sequence.frame_rate) else _STILL_RATE
+    rate = sequence.frame_rate if np.isfinite(sequence.frame_rate) else STILL_RATE
     window = max(1, round(_STEADY_SECONDS * rate))
     return pd.DataFrame(boxes).rolling(window, center=True, min_periods=1).median().to_numpy()
 

@@ -65,6 +65,7 @@ def _face(sequence: FaceSequence) -> dict[str, Any]:
         "last_frame": int(seen[-1]) + 1 if len(seen) else None,
         "interpolated_frames": int(sequence.interpolated.sum()),
         "vertices": len(sequence.neutral_vertices),
+        "appearance": sequence.texture is not None,
         "mean_confidence": float(sequence.confidence[sequence.valid].mean()) if len(seen) else None,
         "events": {
             label: sum(event.action_unit == unit for event in events)

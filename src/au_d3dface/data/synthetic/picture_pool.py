@@ -19,8 +19,9 @@ from torch.nn.functional import interpolate
 
 from ...coarse import CoarseReconstructor, CoarseSequence
 from ...coarse.appearance import estimate_appearance
-from ...coarse.skin_mask import ColorSkinSegmenter, skin_mask
+from ...coarse.skin_mask import SkinMasker
 from ...errors import InputError
+from ...face_models import FaceModel
 from .rendered_sequences import StoredSequences
 from .stored_pictures import StoredPictures
 
@@ -114,10 +115,38 @@ def build_picture_pool(
         tracked = torch.from_numpy(np.nan_to_num(face.landmarks[:, : stored.landmarks(index).shape[1], :2]))
         seen = torch.from_numpy(stored.visible(index)) & torch.from_numpy(face.valid)[:, None]
         row = {"landmarks": torch.from_numpy(stored.landmarks(index)), "tracked_landmarks": tracked, "visible": seen}
-        row |= _fitted(reconstructor, reconstructor(face), pictures) if face.valid.any() else _unseen(pictures)
+        seen_at_all = face.valid.any()
+        row |= _fitted(reconstructor.face_model, reconstructor(face), pictures) if seen_at_all else _unseen(pictures)
         rows.append(_resized(row, torch.from_numpy(pictures), size))
         progress(1)
     return PicturePool(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
+
+
+def _fitted(face_model: FaceModel, coarse: CoarseSequence, pictures: np.ndarray) -> dict[str, Tensor]:
+    """Camera, texture, light and skin of a sequence, in the pixels of its pictures."""
+    appearance = estimate_appearance(coarse, face_model, enumerate(pictures), TEXTURE_SIZE)
+    masker = SkinMasker(face_model, appearance)
+    return {
+        "rotation": coarse.rotation,
+        "scale": coarse.scale,
+        "translation": coarse.translation,
+        "texture": appearance.albedo,
+        "lighting": appearance.lighting,
+        "skin": torch.stack([masker(picture, coarse, frame) for frame, picture in enumerate(pictures)]),
+    }
+
+
+def _unseen(pictures: np.ndarray) -> dict[str, Tensor]:
+    """The same of a person whom the tracker never found: no frame of it counts."""
+    frames, height, width = pictures.shape[:3]
+    return {
+        "rotation": torch.eye(3).repeat(frames, 1, 1),
+        "scale": torch.ones(frames),
+        "translation": torch.zeros(frames, 2),
+        "texture": torch.zeros(TEXTURE_SIZE, TEXTURE_SIZE, 3),
+        "lighting": torch.zeros(frames, 9, 3),
+        "skin": torch.zeros(frames, height, width, dtype=torch.bool),
+    }
 
 
 def _resized(row: dict[str, Tensor], pictures: Tensor, size: int) -> dict[str, Tensor]:
