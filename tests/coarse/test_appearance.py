@@ -10,11 +10,10 @@ from torch import Tensor
 
 from au_d3dface.coarse import Appearance, CoarseSequence, SkinMasker, estimate_appearance, load_coarse
 from au_d3dface.coarse.face_view import FaceView
-from au_d3dface.coarse.relighting import relight
 from au_d3dface.errors import NoFaceError
 from au_d3dface.face_models import FaceMesh, load_face_model
 from au_d3dface.geometry import axis_angle_to_matrix
-from au_d3dface.rendering import directional_lighting, spherical_harmonics
+from au_d3dface.rendering import MeshRenderer, directional_lighting, spherical_harmonics
 from au_d3dface.tracking import load_tracker, track_faces
 from au_d3dface.tracking.topology import boundary_loops
 from au_d3dface.video import VideoReader
@@ -86,12 +85,20 @@ def side_light(frames: int) -> Tensor:
     return lighting / white(lighting)
 
 
+def rendered(view: FaceView, faces: Tensor, uv: Tensor | None, albedo: Tensor, lighting: Tensor) -> Tensor:
+    """(height, width, 3) of the view's window: the face in this light."""
+    paint = {"colors" if uv is None else "texture": albedo}
+    renderer = MeshRenderer(faces, uv)
+    picture = renderer(view.points[None], view.normals[None], *view.window.size, **paint, lighting=lighting)
+    return picture.image[0].clamp(0, 1)
+
+
 def picture(model: FaceMesh, coarse: CoarseSequence, row: int, albedo: Tensor, lighting: Tensor) -> np.ndarray:
     """A frame: the face over a green wall, with a little noise."""
     image = torch.tensor([0.25, 0.5, 0.3]).repeat(HEIGHT, WIDTH, 1)
     view = FaceView.of(*(v[row] for v in camera(coarse)), model.faces, HEIGHT, WIDTH)
     if view is not None:
-        face = relight(view, model.faces, model.uv, albedo, lighting[row])
+        face = rendered(view, model.faces, model.uv, albedo, lighting[row])
         part = image[view.window.top : view.window.bottom, view.window.left : view.window.right]
         part[:] = torch.where(view.fragments.mask[0, ..., None], face, part)
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(row)) * 0.008
@@ -118,7 +125,7 @@ def relit_error(model, coarse, found, frames, masker=None) -> list[float]:
         window, where = view.window, view.fragments.mask[0]
         if masker is not None:
             where = where & masker(image, coarse, row)[window.top : window.bottom, window.left : window.right]
-        face = relight(view, model.faces, uv, found.albedo, found.lighting[row])
+        face = rendered(view, model.faces, uv, found.albedo, found.lighting[row])
         errors.append(float((face - window.cut(image)).abs().mean(-1)[where].mean()))
     return errors
 

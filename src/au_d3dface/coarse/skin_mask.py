@@ -13,12 +13,11 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d, normalize
 
 from ..face_models import FaceModel
-from ..rendering import interpolate, rasterize, shade
+from ..rendering import interpolate, rasterize, sample_texture, shade
 from ..tracking.topology import boundary_loops
 from .appearance import Appearance
 from .base import CoarseSequence
 from .face_view import FaceView
-from .relighting import sample_map
 from .surface_samples import GRAZING, SurfaceSamples
 
 WINDOW = 192
@@ -125,7 +124,7 @@ class SkinMasker:
         pixels = interpolate(view.fragments, self.faces, torch.cat([view.normals, paint], 1))[0]
         normals, painted = normalize(pixels[..., :3], dim=-1), pixels[..., 3:]
         if self.uv is not None:
-            painted = sample_map(self.paint, painted)
+            painted = sample_texture(self.paint, painted)
         albedo, deviation, feature = painted.split([3, 1, 1], -1)
         light = shade(normals, lighting).clamp_min(0.05)
         seen = view.fragments.mask[0]

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from ..coarse.face_view import FaceView
-from ..coarse.relighting import relight
 from ..errors import UsageError
 from ..face_sequence import FaceSequence
+from ..rendering import MeshRenderer
 from .source_video import source_frames, write_frames
 
 LARGEST = 640
@@ -81,8 +81,14 @@ def _paint(image: np.ndarray, sequence: FaceSequence, row: int) -> None:
     if view is None:
         return
     uv = None if sequence.uv is None else torch.from_numpy(sequence.uv)
-    color = relight(view, faces, uv, torch.from_numpy(sequence.texture), torch.from_numpy(sequence.lighting[row]))
-    window = view.window
-    layer = window.stretch(torch.cat([color, view.fragments.mask[0, ..., None].float()], -1))
+    window, albedo = view.window, torch.from_numpy(sequence.texture)
+    shown = MeshRenderer(faces, uv)(
+        view.points[None],
+        view.normals[None],
+        *window.size,
+        **{"colors" if uv is None else "texture": albedo},
+        lighting=torch.from_numpy(sequence.lighting[row]),
+    )
+    layer = window.stretch(torch.cat([shown.image[0].clamp(0, 1), shown.alpha[0, ..., None]], -1))
     part = torch.from_numpy(image)[window.top : window.bottom, window.left : window.right]
     part.copy_((layer[..., :3] * 255 + part * (1 - layer[..., 3:])).round_().clamp_(0, 255))

@@ -9,6 +9,7 @@ from .renderer import MeshRenderer, Rendering
 from .shading import default_lighting, directional_lighting, shade, spherical_harmonics
 from .still import DARK, WHITE, View, draw_face, fit_view
 from .strips import StripLayout, StripRow, compose_strip, strip_layout
+from .texture import sample_texture
 
 __all__ = [
     "BACKENDS",
@@ -39,6 +40,7 @@ __all__ = [
     "load_rasterizer",
     "rasterize",
     "round_ticks",
+    "sample_texture",
     "shade",
     "spherical_harmonics",
     "strip_layout",

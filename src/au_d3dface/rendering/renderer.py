@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, normalize
+from torch.nn.functional import normalize
 
 from ..geometry import vertex_normals, weak_perspective
 from .backends import load_rasterizer
 from .rasterizer import Fragments, interpolate_seen
 from .shading import spherical_harmonics
+from .texture import sample_texture
 
 
 @dataclass
@@ -131,14 +132,9 @@ class MeshRenderer:
 
 def _sample(texture: Tensor, uv: Tensor, counts: list[int]) -> Tensor:
     """(P, 3) colours of a map, or of one for each picture, at (P, 2) uv; `counts` are the pixels of each picture."""
-    grid = torch.stack([2 * uv[:, 0] - 1, 1 - 2 * uv[:, 1]], -1)
-    maps = texture.to(uv)[None] if texture.ndim == 3 else texture.to(uv)
-    parts = grid.split(counts) if texture.ndim == 4 else [grid]
-    colors = [
-        grid_sample(one.permute(2, 0, 1)[None], part[None, None], "bilinear", "border", align_corners=False)[0, :, 0].T
-        for one, part in zip(maps, parts, strict=True)
-    ]
-    return torch.cat(colors)
+    if texture.ndim == 3:
+        return sample_texture(texture.to(uv), uv)
+    return torch.cat([sample_texture(one.to(uv), part) for one, part in zip(texture, uv.split(counts), strict=True)])
 
 
 def _shade(normals: Tensor, lighting: Tensor, counts: list[int]) -> Tensor:
