@@ -78,7 +78,10 @@ def _add_reconstruct(commands) -> None:
         "--formats", metavar="LIST", help="what to write, separated by commas (default: csv,npz,glb,overlay,timeline)"
     )
     command.add_argument(
-        "--coarse", default="landmarks", metavar="NAME", help="coarse reconstructor (default: landmarks)"
+        "--coarse",
+        default="landmarks",
+        metavar="NAME",
+        help="coarse reconstructor: landmarks, or deca or emoca for a checkpoint on FLAME (default: landmarks)",
     )
     command.add_argument(
         "--face-model", metavar="NAME", help="3D face model: facemesh or ict (default: the checkpoint's own)"
@@ -89,6 +92,13 @@ def _add_reconstruct(commands) -> None:
         help="folder or npz of ICT-FaceKit, for --face-model ict (default: what AU_D3DFACE_ICT_FACEKIT names, else "
         "what 'au-d3dface assets ict-facekit' fetched)",
     )
+    for kind, use in (("flame", "--face-model flame"), ("deca", "--coarse deca"), ("emoca", "--coarse emoca")):
+        command.add_argument(
+            f"--{kind}",
+            metavar="PATH",
+            help=f"what 'au-d3dface assets convert {kind}' wrote, for {use} (default: what AU_D3DFACE_{kind.upper()} "
+            "names, else where the conversion writes when no folder is named)",
+        )
     command.add_argument("--neutral", metavar="IMAGE", help="a picture of the person at rest (default: from the clip)")
     command.add_argument("--au-labels", metavar="FILE", help="csv of known AU labels, which replace predictions")
     add_landmarker_option(command)
@@ -118,6 +128,9 @@ def _reconstruct(options: argparse.Namespace) -> int:
             device=options.device,
             face_landmarker=options.face_landmarker,
             ict_facekit=options.ict_facekit,
+            flame=options.flame,
+            deca=options.deca,
+            emoca=options.emoca,
         )
         settings = {name: value for name, value in vars(options).items() if name not in ("run", "quiet")}
         config = pipeline.model.config
