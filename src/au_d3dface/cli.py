@@ -1,4 +1,5 @@
-"""The command line: au-d3dface reconstruct | assets; au-d3dface evaluate is in evaluation.commands.
+"""The command line: au-d3dface reconstruct | assets ict-facekit; `evaluate` is in evaluation.commands, `assets convert`
+in conversion.
 
 Exit statuses: 0 success, 1 an unexpected error, 2 a usage error, 3 no face found, 4 the input cannot be read, 5 the
 output cannot be written, 6 a checkpoint or face model is missing or damaged, 7 something outside the package is
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from . import __version__
 from .command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
+from .conversion import add_convert
 from .errors import AUD3DFaceError, NoFaceError
 from .evaluation.commands import add_evaluate
 
@@ -168,13 +170,18 @@ def _reconstruct(options: argparse.Namespace) -> int:
 
 
 def _add_assets(commands) -> None:
-    command = commands.add_parser(
+    assets = commands.add_parser(
         "assets",
-        help="fetch public files that the package does not carry",
-        description="Fetches files from their public repository, checks each against its SHA-256 and continues where "
-        "an earlier run stopped. ict-facekit: the face model ICT-FaceKit, about 400 MB, MIT licence.",
+        help="fetch public files that the package does not carry, or convert licensed ones that you have",
+        description="Files of other models, which the package does not carry.",
     )
-    command.add_argument("asset", choices=("ict-facekit",))
+    kinds = assets.add_subparsers(title="what", required=True, metavar="WHAT")
+    command = kinds.add_parser(
+        "ict-facekit",
+        help="fetch the face model ICT-FaceKit, about 400 MB, MIT licence",
+        description="Fetches ICT-FaceKit from its public repository, checks each file against its SHA-256 and "
+        "continues where an earlier run stopped. About 400 MB, MIT licence.",
+    )
     command.add_argument("-o", "--output", metavar="DIR", help="folder for the files (default: the Hugging Face cache)")
     command.add_argument(
         "--base-url",
@@ -183,10 +190,11 @@ def _add_assets(commands) -> None:
         help="address of a mirror that has the same files (default: what AU_D3DFACE_ASSETS_URL names, else GitHub)",
     )
     command.add_argument("--quiet", action="store_true", help="no progress bar and no report")
-    command.set_defaults(run=_assets)
+    command.set_defaults(run=_fetch_ict_facekit)
+    add_convert(kinds)
 
 
-def _assets(options: argparse.Namespace) -> int:
+def _fetch_ict_facekit(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from .assets import ict_facekit

@@ -1,8 +1,8 @@
 """Files that the user has converted: where they lie, and how they are written and read.
 
-Licensed models (FLAME, DECA, EMOCA) come as pickles and torch checkpoints, which can run code when they are loaded. `au-d3dface
-assets convert` reads them once with care and writes safetensors; everything else reads those. Their header says what
-they are and holds the SHA-256 of the files that they were made from.
+Licensed models (FLAME, DECA, EMOCA) come as pickles and torch checkpoints, which can run code when they are loaded.
+`au-d3dface assets convert` reads them once with care and writes safetensors; everything else reads those. Their header
+says what they are and holds the SHA-256 of the files that they were made from.
 """
 
 import hashlib
@@ -132,7 +132,9 @@ def read_converted(
             header = stored.metadata() or {}
             if header.get(KIND) != kind:
                 what = f"a converted {header[KIND]!r}" if KIND in header else "no file that this program converted"
-                raise CheckpointError(f"{path} is {what}, not {kind!r}; give the one that `assets convert` wrote for it.")
+                raise CheckpointError(
+                    f"{path} is {what}, not {kind!r}; give what `assets convert` wrote for it."
+                )
             wanted = dict(shapes) | dict(optional or {})
             tensors = {name: stored.get_tensor(name) for name in stored.keys() if name in wanted}  # noqa: SIM118
         information, sources = json.loads(header[INFORMATION]), json.loads(header[SOURCES])
@@ -143,11 +145,17 @@ def read_converted(
         if name not in tensors and name not in shapes:
             continue
         found = tuple(tensors[name].shape) if name in tensors else None
-        if found is None or len(found) != len(shape) or any(w not in (None, f) for w, f in zip(shape, found, strict=True)):
+        if not _fits(found, shape):
             raise CheckpointError(f"{path} is not a whole {kind!r}: its tensor {name!r} is {found or 'missing'}.")
         if tensors[name].is_floating_point() and not tensors[name].isfinite().all():
             raise CheckpointError(f"{path} holds numbers that are not finite in {name!r}; convert the file again.")
     return Converted(path, tensors, information, sources)
+
+
+def _fits(found: tuple[int, ...] | None, shape: Shape) -> bool:
+    if found is None or len(found) != len(shape):
+        return False
+    return all(want in (None, have) for want, have in zip(shape, found, strict=True))
 
 
 def sha256(path: Path) -> str:

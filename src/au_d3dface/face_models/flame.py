@@ -1,4 +1,4 @@
-"""FLAME (Li et al. 2017) as a face model: 5,023 vertices, identity, expression, and joints that turn neck, jaw and eyes.
+"""FLAME (Li et al. 2017) as a face model: 5,023 vertices, identity, expression, and joints of neck, jaw and eyes.
 
 vertices = skinning(template + shape basis · shape + expression basis · expression + pose basis · (R - I), joints, R)
 
@@ -26,7 +26,7 @@ JOINTS = ("global", "neck", "jaw", "left eye", "right eye")
 NUM_POSE = 3 * len(JOINTS)
 KIND = "flame"
 
-VERSIONS = ("2017", "2019", "2020", "2023", "2023-open")
+VERSIONS = ("2017", "2019", "2020", "2023", "2023-no-jaw", "2023-open")
 """Releases of FLAME. They share the topology; coefficients of one are other faces in another."""
 
 _JOINTS = len(JOINTS)
@@ -223,7 +223,10 @@ class FLAME(FaceModel):
         return self.au_regions[[facs.ALL.index(number) for number in action_units]].to(self.template.dtype)
 
     def _check_coefficients(self, shape: Tensor, expression: Tensor) -> None:
-        for name, given, basis in (("shape", shape, self.shape_basis), ("expression", expression, self.expression_basis)):
+        for name, given, basis in (
+            ("shape", shape, self.shape_basis),
+            ("expression", expression, self.expression_basis),
+        ):
             if given.shape[-1] > len(basis):
                 raise ValueError(f"FLAME has {len(basis)} {name} coefficients, not {given.shape[-1]}")
 
