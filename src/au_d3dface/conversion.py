@@ -35,6 +35,8 @@ CONVERTERS = {
         "FLAME_masks.pkl, mediapipe_landmark_embedding.npz, head_template.obj (texture coordinates), FLAME_texture.npz "
         "and FLAME_albedo_from_BFM.npz",
     ),
+    "deca": Converter(".coarse.deca_files", "convert_deca", "DECA: deca_model.tar"),
+    "emoca": Converter(".coarse.deca_files", "convert_emoca", "EMOCA: its .ckpt file, which holds DECA's encoder too"),
 }
 """By the name that `assets convert` knows them by."""
 

@@ -134,7 +134,9 @@ class AUD3DFacePipeline:
         """
         for kind, path in {"deca": deca, "emoca": emoca}.items():
             if path is not None and coarse != kind:
-                raise UsageError(f"a path of {kind.upper()} goes with the coarse reconstructor {kind!r}, not {coarse!r}")
+                raise UsageError(
+                    f"a path of {kind.upper()} goes with the coarse reconstructor {kind!r}, not {coarse!r}"
+                )
         network = load_checkpoint(model, device)
         checkpoint = f"bundled {__version__}" if model is None or Path(model) == BUNDLED else str(model)
         own = network.config.face_model
@@ -155,7 +157,7 @@ class AUD3DFacePipeline:
             sparse = load_face_model(own)
             dense, shape = DenseFace(DenseFitting(shape, sparse)), sparse
         shape = shape.to(network.device)
-        if network.config.face_model_checksum:
+        if network.config.face_model_checksum and shape.name == own:  # another mesh is refused by the class itself
             _give_face_model(network, shape, checkpoint)
         return cls(
             network,

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_deca import deca_checkpoint, emoca_checkpoint, hollow_state, save, write_flame
+from made_deca import deca_checkpoint, emoca_checkpoint, hollow_state, save
 from safetensors.torch import load_file
 
+from au_d3dface.assets.converted import write_converted
 from au_d3dface.coarse.deca_files import convert_deca, convert_emoca, load_encoder
 from au_d3dface.errors import CheckpointError, UsageError
 
@@ -83,7 +84,7 @@ def test_classes_of_a_training_framework_are_passed_over(tmp_path, convert, monk
     assert not any(name.startswith(("pytorch_lightning", "omegaconf")) for name in sys.modules)
 
 
-# ------------------------------------------------------------------------------------------------------- what is refused
+# ------------------------------------------------------------------------------------------------------ what is refused
 
 
 class Hostile:
@@ -178,7 +179,11 @@ BAD: dict[str, tuple[str, Callable[[Path], Path], str]] = {
         "refused: reading it would import torch.nn.modules.linear.Linear",
     ),
     "a list": ("deca", lambda f: save([1, 2], f / "deca_model.tar"), "holds a list, not the dict"),
-    "an empty dict": ("deca", lambda f: save({}, f / "deca_model.tar"), r"no weights under 'E_flame' \(its keys: none\)"),
+    "an empty dict": (
+        "deca",
+        lambda f: save({}, f / "deca_model.tar"),
+        r"no weights under 'E_flame' \(its keys: none\)",
+    ),
     "another network": (
         "deca",
         lambda f: save(hollow_state(), f / "resnet.tar"),
@@ -266,7 +271,9 @@ BAD: dict[str, tuple[str, Callable[[Path], Path], str]] = {
     "EMOCA with a shared body": (
         "emoca",
         lambda f: save(
-            emoca_checkpoint(hollow_state(), {"resnet.encoder.conv1.weight": torch.ones(1), "layers.2.bias": torch.ones(1)}),
+            emoca_checkpoint(
+                hollow_state(), {"resnet.encoder.conv1.weight": torch.ones(1), "layers.2.bias": torch.ones(1)}
+            ),
             f / "emoca.ckpt",
         ),
         "whose expression encoder shares DECA's body",
@@ -329,5 +336,6 @@ def test_only_converted_files_are_read_when_faces_are_reconstructed(tmp_path, co
     converted.write_bytes(content[: len(content) // 2])
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_encoder("deca")
-    with pytest.raises(CheckpointError, match="not 'deca'"):
-        load_encoder("deca", write_flame(tmp_path / "flame") / "flame.safetensors")
+    other = write_converted(tmp_path / "flame.safetensors", "flame", {"template": torch.zeros(2)}, {}, [])
+    with pytest.raises(CheckpointError, match="is a converted 'flame', not 'deca'"):
+        load_encoder("deca", other)

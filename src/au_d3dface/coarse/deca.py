@@ -51,7 +51,9 @@ class DECA:
 
     def __init__(self, encoder: DECAEncoder, face_model: FaceModel) -> None:
         if not isinstance(face_model, FLAME):
-            raise UsageError(f"the coarse reconstructor {self.name!r} needs the face model 'flame', not {face_model.name!r}")
+            raise UsageError(
+                f"the coarse reconstructor {self.name!r} needs the face model 'flame', not {face_model.name!r}"
+            )
         face_model.require_version("2020", f"the coefficients of {self.name.upper()}")
         if face_model.landmarks_68 is None:
             raise CheckpointError(
@@ -217,9 +219,7 @@ def _boxes(face: TrackedFace) -> dict[int, CropBox]:
     return boxes
 
 
-def _batches(
-    boxes: dict[int, CropBox], frames: Iterable[tuple[int, np.ndarray]]
-) -> Iterator[tuple[list[int], Tensor]]:
+def _batches(boxes: dict[int, CropBox], frames: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[list[int], Tensor]]:
     """Rows and (B, 3, 224, 224) crops of the frames that have a box, BATCH at a time."""
     rows: list[int] = []
     crops: list[np.ndarray] = []

@@ -24,7 +24,7 @@ class CropBox:
     """The square of a picture that becomes a crop.
 
     Sample i of the crop (0 to 223) along x lies at left + i · side / 223, along y at top + i · side / 223, counted as
-    the authors' code counts: from the middle of the first pixel. (Elsewhere in this package a pixel's middle is at 0.5.)
+    the authors' code counts: from the middle of the first pixel. (Elsewhere here the middle of a pixel is at 0.5.)
 
     Attributes:
         left, top: pixels.

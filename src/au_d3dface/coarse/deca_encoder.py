@@ -1,6 +1,6 @@
 """DECA's coefficient encoder, and EMOCA's second one: a face crop in, 236 numbers by name out.
 
-Each encoder is a ResNet-50 (torchvision's body, whose keys are the checkpoint's) and two linear layers. Attributes carry
+Each encoder is a ResNet-50 (torchvision's body, whose keys are the checkpoint's) and two linear layers. Attributes have
 the checkpoints' own names, so that a state dict of theirs fits without a table: `E_flame.encoder.conv1.weight`,
 `E_flame.layers.0.weight`, ..., and with EMOCA the same below `E_expression`.
 """
@@ -92,7 +92,7 @@ class DECAEncoder(nn.Module):
 
 
 class EMOCAEncoder(DECAEncoder):
-    """DECA's encoder, and EMOCA's of expression (50 outputs) or of expression and jaw (53), which replaces DECA's own."""
+    """DECA's encoder, and EMOCA's of expression (50 outputs) or of expression and jaw (53), which replaces it."""
 
     def __init__(self, outputs: int = 50) -> None:
         super().__init__()

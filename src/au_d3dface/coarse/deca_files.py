@@ -24,7 +24,7 @@ DECA_FILE = "deca_model.tar"
 """Name of DECA's checkpoint as its authors give it away. Despite it, the file is no tar archive."""
 
 INERT = ("pytorch_lightning.", "lightning.", "omegaconf.", "numpy.", "pathlib.", "typing.", "argparse.Namespace")
-"""Beginnings of the names that a training framework leaves in a checkpoint beside the weights; they mean nothing here."""
+"""Beginnings of the names that a training framework leaves in a checkpoint beside the weights; unused here."""
 
 _COUNTER = ".num_batches_tracked"
 """Counters of the training that old checkpoints lack; nothing reads them."""
@@ -175,7 +175,9 @@ def _read_checkpoint(path: Path) -> Mapping[str, Any]:
             "authors."
         ) from error
     if not isinstance(checkpoint, Mapping):
-        raise CheckpointError(f"{path} holds a {type(checkpoint).__name__}, not the dict of a checkpoint; give another.")
+        raise CheckpointError(
+            f"{path} holds a {type(checkpoint).__name__}, not the dict of a checkpoint; give another."
+        )
     return checkpoint
 
 
@@ -203,8 +205,8 @@ def _check_state(path: Path, state: Mapping[str, Any], build: Callable[[], DECAE
             raise CheckpointError(f"{path} lacks {key!r}: it is incomplete, or of another version of the encoder.")
         if value.shape != wanted.shape:
             raise CheckpointError(
-                f"{path} has {key!r} of shape {tuple(value.shape)} where the encoder has {tuple(wanted.shape)}: it is of "
-                "another version."
+                f"{path} has {key!r} of shape {tuple(value.shape)} where the encoder has {tuple(wanted.shape)}: it is "
+                "of another version."
             )
         plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
         if not plain or value.is_floating_point() != wanted.is_floating_point():
