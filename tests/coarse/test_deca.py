@@ -94,7 +94,8 @@ def test_every_frame_has_its_own_coefficients(sequence, code, face):
     valid = torch.from_numpy(face.valid)
     assert torch.equal(sequence.valid, valid)
     assert torch.equal(sequence.expression[valid], code[valid, 150:200])
-    assert torch.equal(sequence.lighting[valid], code[valid, 209:])
+    assert sequence.lighting.shape == (LENGTH, 9, 3)  # nine terms of three colours, as `rendering.shade` takes them
+    assert torch.equal(sequence.lighting[valid].flatten(1), code[valid, 209:])
     assert torch.equal(sequence.frame_shape[valid], code[valid, :100])  # raw, for the paper's rows of plain DECA
     assert sequence.pose.shape == (LENGTH, 15)
     assert torch.equal(sequence.pose[valid, 6:9], code[valid, 203:206])  # the jaw stays in the pose

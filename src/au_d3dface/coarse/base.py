@@ -36,7 +36,8 @@ class CoarseSequence:
         residual: (T,), root mean square distance of fitted to tracked landmarks in the image plane, as a fraction of
             the distance between the outer eye corners; NaN where not valid.
         pose: (T, P) articulation (jaw, neck, eyes) where the face model has joints, else None.
-        texture: (A,) albedo coefficients and lighting: (T, 27), where the reconstructor estimates them, else None.
+        texture: (A,) albedo coefficients, where the reconstructor estimates them, else None.
+        lighting: (T, 9, 3) spherical harmonics for `rendering.shade`, 0 where not valid; where it estimates them.
         frame_shape: (T, S) what each frame alone says of the identity, where the reconstructor says it (the paper's
             rows of plain DECA and EMOCA use it), else None; `shape` in invalid rows.
     """

@@ -152,7 +152,7 @@ class DECA:
             residual=timeline(misfit / (right - left).norm(), valid, float("nan")),
             pose=timeline(rest, valid, 0.0),
             texture=robust_mean(coefficients.texture),
-            lighting=timeline(coefficients.lighting, valid, 0.0),
+            lighting=timeline(coefficients.lighting, valid, 0.0).unflatten(1, (9, 3)),
             frame_shape=timeline(coefficients.shape, valid, shape),
         )
 
