@@ -20,6 +20,7 @@ from ..errors import CheckpointError
 from ..geometry import axis_angle_to_matrix
 from .base import FaceModel, LandmarkEmbedding
 from .flame_landmarks import ContourLandmarks
+from .skinning import skin
 
 NUM_VERTICES, NUM_FACES, NUM_SHAPE, NUM_EXPRESSION = 5023, 9976, 300, 100
 JOINTS = ("global", "neck", "jaw", "left eye", "right eye")
@@ -153,7 +154,7 @@ class FLAME(FaceModel):
         correctives = (rotations[..., 1:, :, :] - torch.eye(3).to(rotations)).flatten(-3)
         posed = _blend(posed, correctives, self.pose_basis)
         transforms = self._transforms(rotations, self.joints(shape, expression))
-        return _skin(posed.unflatten(-1, (3, -1)), transforms, self.skinning_weights)
+        return skin(posed.unflatten(-1, (3, -1)), transforms, self.skinning_weights)
 
     def joints(self, shape: Tensor, expression: Tensor) -> Tensor:
         """(..., 5, 3) metres: the joints before any rotation, in the order of JOINTS."""
@@ -268,24 +269,6 @@ def _blend(base: Tensor, coefficients: Tensor, basis: Tensor) -> Tensor:
         start = base if base.ndim == 1 else base.reshape(len(flat), -1)
         return torch.addmm(start, flat, directions).view(*coefficients.shape[:-1], -1)
     return base + (flat @ directions).view(*coefficients.shape[:-1], -1)
-
-
-def _skin(posed: Tensor, transforms: Tensor, weights: Tensor) -> Tensor:
-    """Linear blend skinning.
-
-    Args:
-        posed: (..., 3, V) metres, before rotation.
-        transforms: (..., 5, 3, 4) of the joints.
-        weights: (V, 5).
-
-    Returns:
-        (..., V, 3).
-    """
-    blended = transforms.movedim(-3, -1) @ weights.T  # (..., 3, 4, V): one transformation a vertex
-    x, y, z, moved = blended.unbind(-2)
-    moved = torch.addcmul(moved, x, posed[..., 0:1, :])
-    moved = torch.addcmul(moved, y, posed[..., 1:2, :])
-    return torch.addcmul(moved, z, posed[..., 2:3, :]).transpose(-1, -2).contiguous()
 
 
 def _embedding(tensors: dict[str, Tensor], kind: str) -> LandmarkEmbedding | None:
