@@ -83,13 +83,19 @@ def _add_reconstruct(commands) -> None:
         "--coarse", default="landmarks", metavar="NAME", help="coarse reconstructor (default: landmarks)"
     )
     command.add_argument(
-        "--face-model", metavar="NAME", help="3D face model: facemesh or ict (default: the checkpoint's own)"
+        "--face-model", metavar="NAME", help="3D face model: facemesh, ict or flame (default: the checkpoint's own)"
     )
     command.add_argument(
         "--ict-facekit",
         metavar="PATH",
         help="folder or npz of ICT-FaceKit, for --face-model ict (default: what AU_D3DFACE_ICT_FACEKIT names, else "
         "what 'au-d3dface assets ict-facekit' fetched)",
+    )
+    command.add_argument(
+        "--flame",
+        metavar="PATH",
+        help="folder that 'au-d3dface assets convert flame' wrote, for --face-model flame (default: what "
+        "AU_D3DFACE_FLAME names, else where that command writes)",
     )
     command.add_argument("--neutral", metavar="IMAGE", help="a picture of the person at rest (default: from the clip)")
     command.add_argument("--au-labels", metavar="FILE", help="csv of known AU labels, which replace predictions")
@@ -120,6 +126,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
             device=options.device,
             face_landmarker=options.face_landmarker,
             ict_facekit=options.ict_facekit,
+            flame=options.flame,
         )
         settings = {name: value for name, value in vars(options).items() if name not in ("run", "quiet")}
         config = pipeline.model.config

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from . import __version__
-from .checkpoints import BUNDLED, load_checkpoint
+from .checkpoints import BUNDLED, give_face_model, load_checkpoint
 from .coarse import CoarseReconstructor, CoarseSequence, DenseFitting, load_coarse
 from .dense_face import DenseFace
 from .errors import CheckpointError, InputError, NoFaceError, UsageError
@@ -108,6 +108,7 @@ class AUD3DFacePipeline:
         device: str | torch.device | None = None,
         face_landmarker: str | PathLike[str] | None = None,
         ict_facekit: str | PathLike[str] | None = None,
+        flame: str | PathLike[str] | None = None,
     ) -> "AUD3DFacePipeline":
         """Loads everything once.
 
@@ -119,21 +120,26 @@ class AUD3DFacePipeline:
             device: "cpu", "cuda", ..., or None for CUDA where there is one.
             face_landmarker: a `face_landmarker.task` file, for versions of MediaPipe that carry no models.
             ict_facekit: ICT-FaceKit's folder or npz, for "ict"; None for where `face_models.find_ict_facekit` finds it.
+            flame: the folder of converted FLAME files, for "flame"; None for where `face_models.find_flame` finds it.
 
         Raises:
-            UsageError: an unknown name or device, or a path of ICT-FaceKit for another face model.
+            UsageError: an unknown name or device, or a path of a face model other than the one in use.
             CheckpointError: the checkpoint is missing, of another type, damaged, or for another face model.
         """
         network = load_checkpoint(model, device)
         own = network.config.face_model
         wanted = face_model or own
-        if ict_facekit is not None and wanted != "ict":
-            raise UsageError(f"a path of ICT-FaceKit goes with the face model 'ict', not {wanted!r}")
-        shape = load_face_model(wanted, None if ict_facekit is None else Path(ict_facekit))
+        for name, path, whose in (("ict", ict_facekit, "ICT-FaceKit"), ("flame", flame, "FLAME")):
+            if path is not None and wanted != name:
+                raise UsageError(f"a path of {whose} goes with the face model {name!r}, not {wanted!r}")
+        path = flame if wanted == "flame" else ict_facekit
+        shape = load_face_model(wanted, None if path is None else Path(path))
         dense = None
         if (wanted, own) == ("ict", "facemesh"):
             sparse = load_face_model(own)
             dense, shape = DenseFace(DenseFitting(shape, sparse)), sparse
+        if network.config.face_model_checksum and shape.name == own:
+            give_face_model(network, shape)
         return cls(
             network,
             load_coarse(coarse, shape.to(network.device)),

@@ -1,7 +1,7 @@
 """Frozen per-frame coarse reconstructors behind one interface: landmark fitting (default), DECA, EMOCA."""
 
 from ..errors import UsageError
-from ..face_models import FaceModel
+from ..face_models import FLAME, FaceModel, LinearFLAME
 from .base import CoarseReconstructor, CoarseSequence
 from .causal import CausalNeutral, CoarseFrame, LandmarkStream
 from .dense_fitting import DenseFitting, DenseNeutral
@@ -30,5 +30,5 @@ def load_coarse(name: str, face_model: FaceModel) -> CoarseReconstructor:
         UsageError: an unknown name, or a face model that it cannot fit.
     """
     if name == "landmarks":
-        return LandmarkFitting(face_model)
+        return LandmarkFitting(LinearFLAME(face_model) if isinstance(face_model, FLAME) else face_model)
     raise UsageError(f"There is no coarse reconstructor {name!r}; choose one of {', '.join(COARSE_RECONSTRUCTORS)}.")

@@ -5,6 +5,7 @@ the backward pass and goes through memory several times. Here it is made anew fo
 the processor's cache.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,8 @@ def skin(posed: Tensor, transforms: Tensor, weights: Tensor) -> Tensor:
         (..., V, 3).
     """
     lead = posed.shape[:-2]
-    flat = posed.reshape(-1, *posed.shape[-2:]), transforms.reshape(-1, *transforms.shape[-3:])
+    count = math.prod(lead)
+    flat = posed.reshape(count, *posed.shape[-2:]), transforms.reshape(count, *transforms.shape[-3:])
     moved = _Skinning.apply(*flat, weights)
     return moved.view(*lead, *moved.shape[-2:])
 
