@@ -139,7 +139,7 @@ def test_a_checkpoint_on_flame_refuses_another_mesh(flame_checkpoint, flame_fold
     config = json.loads((flame_checkpoint / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"face_model_checksum": "0" * 64}))
     (tmp_path / "model.safetensors").write_bytes((flame_checkpoint / "model.safetensors").read_bytes())
-    with pytest.raises(CheckpointError, match=r"does not go with these files: .* checksum differs"):
+    with pytest.raises(CheckpointError, match=r"does not fit the checkpoint: .* checksum differs"):
         AUD3DFacePipeline.from_pretrained(tmp_path, flame=flame_folder, device="cpu")
 
 

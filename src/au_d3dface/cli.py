@@ -86,7 +86,7 @@ def _add_reconstruct(commands) -> None:
         help="coarse reconstructor: landmarks, or deca or emoca for a checkpoint on FLAME (default: landmarks)",
     )
     command.add_argument(
-        "--face-model", metavar="NAME", help="3D face model: facemesh or ict (default: the checkpoint's own)"
+        "--face-model", metavar="NAME", help="3D face model: facemesh, ict or flame (default: the checkpoint's own)"
     )
     command.add_argument(
         "--ict-facekit",

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from . import __version__
-from .checkpoints import BUNDLED, load_checkpoint
+from .checkpoints import BUNDLED, give_face_model, load_checkpoint
 from .coarse import CoarseReconstructor, CoarseSequence, DenseFitting, load_coarse
 from .dense_face import DenseFace
 from .errors import CheckpointError, InputError, NoFaceError, UsageError
-from .face_models import FaceModel, load_face_model
+from .face_models import load_face_model
 from .face_sequence import FaceSequence
 from .label_files import AULabels, read_au_labels
 from .modeling_au_d3dface import AUD3DFaceForReconstruction
@@ -158,7 +158,7 @@ class AUD3DFacePipeline:
             dense, shape = DenseFace(DenseFitting(shape, sparse)), sparse
         shape = shape.to(network.device)
         if network.config.face_model_checksum and shape.name == own:  # another mesh is refused by the class itself
-            _give_face_model(network, shape, checkpoint)
+            give_face_model(network, shape)
         return cls(
             network,
             load_coarse(coarse, shape, _path(paths.get(coarse))),
@@ -362,19 +362,6 @@ class AUD3DFacePipeline:
 
 def _path(path: str | PathLike[str] | None) -> Path | None:
     return None if path is None else Path(path)
-
-
-def _give_face_model(network: AUD3DFaceForReconstruction, face_model: FaceModel, checkpoint: str) -> None:
-    """The user's own files bring the face that the checkpoint does not hold.
-
-    Raises:
-        CheckpointError: they are not the face that it was trained on, or lack the regions of action units.
-    """
-    try:
-        masks = face_model.au_masks(network.config.action_units)
-        network.set_face_model(face_model.template, face_model.faces, masks)
-    except ValueError as error:
-        raise CheckpointError(f"the checkpoint {checkpoint} does not go with these files: {error}") from error
 
 
 class _Clock:

@@ -46,7 +46,9 @@ def made_arrays(seed: int = 0) -> dict[str, Any]:
     return {
         "v_template": template,
         "f": faces[order].astype(np.uint32),
-        "shapedirs": np.concatenate([_smooth(rng, template, 300, 2e-3), _smooth(rng, template, 100, 1e-3)], -1),
+        "shapedirs": _no_head_pose(
+            template, np.concatenate([_smooth(rng, template, 300, 2e-3), _smooth(rng, template, 100, 1e-3)], -1)
+        ),
         "posedirs": _smooth(rng, template, 36, 1e-3),
         "J_regressor": _regressor(template, joints),
         "weights": _weights(template, starts),
@@ -149,9 +151,19 @@ def _ball(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smooth(rng: np.random.Generator, template: np.ndarray, count: int, size: float) -> np.ndarray:
-    """(V, 3, count) displacements that change slowly over the head, of about `size` metres."""
+    """(V, 3, count) displacements that change slowly over the head, the first of about `size` metres, later ones less."""
+    sizes = size / (1 + np.arange(count) / 5)
     waves, phases = rng.normal(0, 25, (3, count * 3)), rng.uniform(0, 2 * np.pi, count * 3)
-    return size * np.sin(template @ waves + phases).reshape(len(template), 3, count)
+    return sizes * np.sin(template @ waves + phases).reshape(len(template), 3, count)
+
+
+def _no_head_pose(template: np.ndarray, modes: np.ndarray) -> np.ndarray:
+    """(V, 3, K) modes without what moves or turns the head as a whole, which the authors' have none of either."""
+    axes = np.eye(3)
+    rigid = [np.broadcast_to(axis, template.shape) for axis in axes] + [np.cross(axis, template) for axis in axes]
+    directions, _ = np.linalg.qr(np.stack(rigid, -1).reshape(-1, 6))
+    flat = modes.reshape(len(directions), -1)
+    return (flat - directions @ (directions.T @ flat)).reshape(modes.shape)
 
 
 def _regressor(template: np.ndarray, joints: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import UsageError
-from ..face_models import FaceModel
+from ..face_models import FLAME, FaceModel, LinearFLAME
 from .base import CoarseReconstructor, CoarseSequence
 from .causal import CausalNeutral, CoarseFrame, LandmarkStream
 from .deca import DECA
@@ -43,7 +43,7 @@ def load_coarse(name: str, face_model: FaceModel, path: str | Path | None = None
         CheckpointError: its file is missing or damaged, or made for another release of the face model.
     """
     if name == "landmarks":
-        return LandmarkFitting(face_model)
+        return LandmarkFitting(LinearFLAME(face_model) if isinstance(face_model, FLAME) else face_model)
     if name == "deca":
         return DECA(load_encoder(name, path), face_model)
     if name == "emoca":

@@ -8,6 +8,7 @@ from .facemesh import FaceMesh
 from .flame import FLAME, find_flame
 from .ict import ICTFaceKit
 from .ict_files import find_ict_facekit
+from .linear_flame import LinearFLAME
 
 __all__ = [
     "FACE_MODELS",
@@ -16,6 +17,7 @@ __all__ = [
     "FaceModel",
     "ICTFaceKit",
     "LandmarkEmbedding",
+    "LinearFLAME",
     "find_flame",
     "find_ict_facekit",
     "load_face_model",

@@ -8,6 +8,7 @@ rotation turns everything about the first joint, so it is head pose and no part 
 `separate_head_pose` takes it out of a pose.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ..errors import CheckpointError
 from ..geometry import axis_angle_to_matrix
 from .base import FaceModel, LandmarkEmbedding
 from .flame_landmarks import ContourLandmarks
+from .skinning import skin
 
 NUM_VERTICES, NUM_FACES, NUM_SHAPE, NUM_EXPRESSION = 5023, 9976, 300, 100
 JOINTS = ("global", "neck", "jaw", "left eye", "right eye")
@@ -82,6 +84,7 @@ class FLAME(FaceModel):
     """
 
     name = KIND
+    licensed = True
 
     def __init__(self, path: str | Path | None = None) -> None:
         super().__init__()
@@ -152,8 +155,10 @@ class FLAME(FaceModel):
         rotations = axis_angle_to_matrix(self.full_pose(pose).unflatten(-1, (_JOINTS, 3)))  # (..., 5, 3, 3)
         correctives = (rotations[..., 1:, :, :] - torch.eye(3).to(rotations)).flatten(-3)
         posed = _blend(posed, correctives, self.pose_basis)
-        transforms = self._transforms(rotations, self.joints(shape, expression))
-        return _skin(posed.unflatten(-1, (3, -1)), transforms, self.skinning_weights)
+        lead = posed.shape[:-1]  # of all three together
+        joints = self.joints(shape, expression).expand(*lead, -1, -1)
+        transforms = self._transforms(rotations.expand(*lead, -1, -1, -1), joints)
+        return skin(posed.unflatten(-1, (3, -1)), transforms, self.skinning_weights)
 
     def joints(self, shape: Tensor, expression: Tensor) -> Tensor:
         """(..., 5, 3) metres: the joints before any rotation, in the order of JOINTS."""
@@ -263,29 +268,12 @@ def _planar(vertices: Tensor) -> Tensor:
 def _blend(base: Tensor, coefficients: Tensor, basis: Tensor) -> Tensor:
     """base (..., 3V) plus Σ_k coefficients (..., k) · basis (K, V, 3), planar; leading dimensions are broadcast."""
     directions = _planar(basis[: coefficients.shape[-1]]).flatten(1)
-    flat = coefficients.reshape(-1, coefficients.shape[-1])
-    if base.ndim == 1 or base.shape[:-1] == coefficients.shape[:-1]:
-        start = base if base.ndim == 1 else base.reshape(len(flat), -1)
-        return torch.addmm(start, flat, directions).view(*coefficients.shape[:-1], -1)
-    return base + (flat @ directions).view(*coefficients.shape[:-1], -1)
-
-
-def _skin(posed: Tensor, transforms: Tensor, weights: Tensor) -> Tensor:
-    """Linear blend skinning.
-
-    Args:
-        posed: (..., 3, V) metres, before rotation.
-        transforms: (..., 5, 3, 4) of the joints.
-        weights: (V, 5).
-
-    Returns:
-        (..., V, 3).
-    """
-    blended = transforms.movedim(-3, -1) @ weights.T  # (..., 3, 4, V): one transformation a vertex
-    x, y, z, moved = blended.unbind(-2)
-    moved = torch.addcmul(moved, x, posed[..., 0:1, :])
-    moved = torch.addcmul(moved, y, posed[..., 1:2, :])
-    return torch.addcmul(moved, z, posed[..., 2:3, :]).transpose(-1, -2).contiguous()
+    lead, size = coefficients.shape[:-1], directions.shape[1]
+    flat = coefficients.reshape(math.prod(lead), coefficients.shape[-1])
+    if base.ndim == 1 or base.shape[:-1] == lead:  # in one operation, where nothing has to be repeated
+        start = base if base.ndim == 1 else base.reshape(len(flat), size)
+        return torch.addmm(start, flat, directions).view(*lead, size)
+    return base + (flat @ directions).view(*lead, size)
 
 
 def _embedding(tensors: dict[str, Tensor], kind: str) -> LandmarkEmbedding | None:

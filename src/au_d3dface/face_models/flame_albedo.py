@@ -51,9 +51,7 @@ class FLAMEAlbedo(nn.Module):
         file = file / f"{name}.safetensors" if file.is_dir() else file
         if not file.is_file():
             source = "FLAME_texture.npz" if kind == "flame" else "FLAME_albedo_from_BFM.npz"
-            raise CheckpointError(
-                f"{file} is missing: convert {source} with `au-d3dface assets convert flame FILE`."
-            )
+            raise CheckpointError(f"{file} is missing: convert {source} with `au-d3dface assets convert flame FILE`.")
         shapes: dict[str, Shape] = {"mean": (SIZE, SIZE, 3), "basis": (None, SIZE, SIZE, 3)}
         tensors = read_converted(file, name, shapes).tensors
         if len(tensors["basis"]) < num_components:

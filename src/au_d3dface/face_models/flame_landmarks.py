@@ -50,7 +50,7 @@ class ContourLandmarks:
 
 
 def contour_row(rotation: Tensor) -> Tensor:
-    """(..., 3, 3) rotations of the head to (...) int64 rows of the contour's table, by yaw in whole degrees, clamped."""
+    """(..., 3, 3) rotations of the head to (...) int64 rows of the contour's table, by clamped yaw in whole degrees."""
     level = (rotation[..., 0, 0].square() + rotation[..., 1, 0].square()).sqrt()
     yaw = torch.atan2(-rotation[..., 2, 0], level) * (180 / math.pi)
     degrees = yaw.clamp(-LARGEST_YAW, LARGEST_YAW).round().long()
