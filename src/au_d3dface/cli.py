@@ -1,5 +1,5 @@
-"""The command line: au-d3dface reconstruct | assets ict-facekit; `evaluate` is in evaluation.commands, `assets convert`
-in conversion.
+"""The command line: au-d3dface reconstruct | assets ict-facekit; `evaluate` is in evaluation.commands, `prepare` in
+preparation, `assets convert` in conversion.
 
 Exit statuses: 0 success, 1 an unexpected error, 2 a usage error, 3 no face found, 4 the input cannot be read, 5 the
 output cannot be written, 6 a checkpoint or face model is missing or damaged, 7 something outside the package is
@@ -19,6 +19,7 @@ from .command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_
 from .conversion import add_convert
 from .errors import AUD3DFaceError, NoFaceError
 from .evaluation.commands import add_evaluate
+from .preparation import add_prepare
 
 # Nothing heavy is imported up here: `au-d3dface --help` and a mistyped option answer at once.
 
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_reconstruct(commands)
     add_evaluate(commands)
+    add_prepare(commands)
     _add_assets(commands)
     return parser
 
