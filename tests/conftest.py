@@ -126,6 +126,14 @@ def kit_path(kit_arrays: dict[str, np.ndarray], tmp_path_factory: pytest.TempPat
     return path
 
 
+@pytest.fixture(scope="session")
+def flame_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a converted FLAME 2020 that is made here."""
+    from made_flame import made_flame
+
+    return made_flame(tmp_path_factory.mktemp("flame"))
+
+
 def _kit_arrays() -> dict[str, np.ndarray]:
     """A small kit with ICT-FaceKit's layout: an ellipsoid for a face, two identities that really move it.
 

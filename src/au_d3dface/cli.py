@@ -1,4 +1,5 @@
-"""The command line: au-d3dface reconstruct | assets; au-d3dface evaluate is in evaluation.commands.
+"""The command line: au-d3dface reconstruct | assets ict-facekit; `evaluate` is in evaluation.commands, `prepare` in
+preparation, `assets convert` in conversion.
 
 Exit statuses: 0 success, 1 an unexpected error, 2 a usage error, 3 no face found, 4 the input cannot be read, 5 the
 output cannot be written, 6 a checkpoint or face model is missing or damaged, 7 something outside the package is
@@ -15,8 +16,10 @@ from pathlib import Path
 
 from . import __version__
 from .command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
+from .conversion import add_convert
 from .errors import AUD3DFaceError, NoFaceError
 from .evaluation.commands import add_evaluate
+from .preparation import add_prepare
 
 # Nothing heavy is imported up here: `au-d3dface --help` and a mistyped option answer at once.
 
@@ -55,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_reconstruct(commands)
     add_evaluate(commands)
+    add_prepare(commands)
     _add_assets(commands)
     return parser
 
@@ -82,10 +86,13 @@ def _add_reconstruct(commands) -> None:
         "(default: csv,npz,glb,overlay,timeline)",
     )
     command.add_argument(
-        "--coarse", default="landmarks", metavar="NAME", help="coarse reconstructor (default: landmarks)"
+        "--coarse",
+        default="landmarks",
+        metavar="NAME",
+        help="coarse reconstructor: landmarks, or deca or emoca for a checkpoint on FLAME (default: landmarks)",
     )
     command.add_argument(
-        "--face-model", metavar="NAME", help="3D face model: facemesh or ict (default: the checkpoint's own)"
+        "--face-model", metavar="NAME", help="3D face model: facemesh, ict or flame (default: the checkpoint's own)"
     )
     command.add_argument(
         "--ict-facekit",
@@ -93,6 +100,13 @@ def _add_reconstruct(commands) -> None:
         help="folder or npz of ICT-FaceKit, for --face-model ict (default: what AU_D3DFACE_ICT_FACEKIT names, else "
         "what 'au-d3dface assets ict-facekit' fetched)",
     )
+    for kind, use in (("flame", "--face-model flame"), ("deca", "--coarse deca"), ("emoca", "--coarse emoca")):
+        command.add_argument(
+            f"--{kind}",
+            metavar="PATH",
+            help=f"what 'au-d3dface assets convert {kind}' wrote, for {use} (default: what AU_D3DFACE_{kind.upper()} "
+            "names, else where the conversion writes when no folder is named)",
+        )
     command.add_argument("--neutral", metavar="IMAGE", help="a picture of the person at rest (default: from the clip)")
     command.add_argument("--au-labels", metavar="FILE", help="csv of known AU labels, which replace predictions")
     add_landmarker_option(command)
@@ -122,6 +136,9 @@ def _reconstruct(options: argparse.Namespace) -> int:
             device=options.device,
             face_landmarker=options.face_landmarker,
             ict_facekit=options.ict_facekit,
+            flame=options.flame,
+            deca=options.deca,
+            emoca=options.emoca,
         )
         settings = {name: value for name, value in vars(options).items() if name not in ("run", "quiet")}
         config = pipeline.model.config
@@ -164,13 +181,18 @@ def _reconstruct(options: argparse.Namespace) -> int:
 
 
 def _add_assets(commands) -> None:
-    command = commands.add_parser(
+    assets = commands.add_parser(
         "assets",
-        help="fetch public files that the package does not carry",
-        description="Fetches files from their public repository, checks each against its SHA-256 and continues where "
-        "an earlier run stopped. ict-facekit: the face model ICT-FaceKit, about 400 MB, MIT licence.",
+        help="fetch public files that the package does not carry, or convert licensed ones that you have",
+        description="Files of other models, which the package does not carry.",
     )
-    command.add_argument("asset", choices=("ict-facekit",))
+    kinds = assets.add_subparsers(title="what", required=True, metavar="WHAT")
+    command = kinds.add_parser(
+        "ict-facekit",
+        help="fetch the face model ICT-FaceKit, about 400 MB, MIT licence",
+        description="Fetches ICT-FaceKit from its public repository, checks each file against its SHA-256 and "
+        "continues where an earlier run stopped. About 400 MB, MIT licence.",
+    )
     command.add_argument("-o", "--output", metavar="DIR", help="folder for the files (default: the Hugging Face cache)")
     command.add_argument(
         "--base-url",
@@ -179,10 +201,11 @@ def _add_assets(commands) -> None:
         help="address of a mirror that has the same files (default: what AU_D3DFACE_ASSETS_URL names, else GitHub)",
     )
     command.add_argument("--quiet", action="store_true", help="no progress bar and no report")
-    command.set_defaults(run=_assets)
+    command.set_defaults(run=_fetch_ict_facekit)
+    add_convert(kinds)
 
 
-def _assets(options: argparse.Namespace) -> int:
+def _fetch_ict_facekit(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from .assets import ict_facekit

@@ -2,7 +2,8 @@
 
     video ──frames──▶ tracking ──landmarks──▶ coarse ──meshes──▶ network ──meshes, AUs──▶ FaceSequence (──▶ dense face)
 
-Frames are streamed; what is kept of a frame is its landmarks.
+Frames are streamed; what is kept of a frame is its landmarks. Who needs pictures later (a coarse reconstructor such as
+DECA, the video branch) gets them from another pass over the video.
 """
 
 import copy
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from . import __version__
-from .checkpoints import BUNDLED, load_checkpoint
+from .checkpoints import BUNDLED, give_face_model, load_checkpoint
 from .coarse import AppearanceEstimator, CoarseReconstructor, CoarseSequence, DenseFitting, load_coarse
 from .dense_face import DenseFace
 from .errors import CheckpointError, InputError, NoFaceError, UsageError
@@ -32,8 +33,8 @@ from .video import Frame, VideoReader, sample_frames, spread_samples
 from .video_processing_au_d3dface import AUD3DFaceVideoProcessor, crop_face
 
 Progress = Callable[[str, int, int | None], None]
-"""Called as progress(stage, done, total): stages are "tracking" (frames), "fitting" and "network" (people), and
-"appearance" (frames) where it is asked for."""
+"""Called as progress(stage, done, total): stages are "tracking" (frames), "fitting" and "network" (people), "pictures"
+(frames of one person) where the coarse reconstructor looks at pictures, and "appearance" (frames) where asked for."""
 
 
 @dataclass
@@ -110,37 +111,60 @@ class AUD3DFacePipeline:
         device: str | torch.device | None = None,
         face_landmarker: str | PathLike[str] | None = None,
         ict_facekit: str | PathLike[str] | None = None,
+        flame: str | PathLike[str] | None = None,
+        deca: str | PathLike[str] | None = None,
+        emoca: str | PathLike[str] | None = None,
     ) -> "AUD3DFacePipeline":
         """Loads everything once.
 
         Args:
             model: None for the bundled checkpoint, a folder, or a Hub id.
-            coarse: name of the coarse reconstructor.
+            coarse: name of the coarse reconstructor: "landmarks", or "deca" or "emoca" for a checkpoint on FLAME.
             face_model: name of the face model; None for the checkpoint's own. With "ict", a checkpoint on facemesh
                 gives the 9,409 vertices of ICT-FaceKit, fitted to those that it refines.
             device: "cpu", "cuda", ..., or None for CUDA where there is one.
             face_landmarker: a `face_landmarker.task` file, for versions of MediaPipe that carry no models.
             ict_facekit: ICT-FaceKit's folder or npz, for "ict"; None for where `face_models.find_ict_facekit` finds it.
+            flame, deca, emoca: files that `au-d3dface assets convert` wrote, or their folders, for the face model
+                "flame" and the coarse reconstructors "deca" and "emoca"; None for where
+                `assets.converted.find_converted` finds them.
 
         Raises:
-            UsageError: an unknown name or device, or a path of ICT-FaceKit for another face model.
+            UsageError: an unknown name or device, or a path of something that is not used.
             CheckpointError: the checkpoint is missing, of another type, damaged, or for another face model.
         """
+        for kind, path in {"deca": deca, "emoca": emoca}.items():
+            if path is not None and coarse != kind:
+                raise UsageError(
+                    f"a path of {kind.upper()} goes with the coarse reconstructor {kind!r}, not {coarse!r}"
+                )
         network = load_checkpoint(model, device)
+        checkpoint = f"bundled {__version__}" if model is None or Path(model) == BUNDLED else str(model)
         own = network.config.face_model
+        if coarse in ("deca", "emoca") and own != "flame":
+            raise CheckpointError(
+                f"the coarse reconstructor {coarse!r} gives the face model 'flame' with 5023 vertices, and the "
+                f"checkpoint {checkpoint} was trained on {own!r} with {network.config.num_vertices}: give a checkpoint "
+                f"that was trained on 'flame' (--model), or leave --coarse {coarse} out"
+            )
         wanted = face_model or own
-        if ict_facekit is not None and wanted != "ict":
-            raise UsageError(f"a path of ICT-FaceKit goes with the face model 'ict', not {wanted!r}")
-        shape = load_face_model(wanted, None if ict_facekit is None else Path(ict_facekit))
+        for kind, name, path in (("ICT-FaceKit", "ict", ict_facekit), ("FLAME", "flame", flame)):
+            if path is not None and wanted != name:
+                raise UsageError(f"a path of {kind} goes with the face model {name!r}, not {wanted!r}")
+        paths = {"ict": ict_facekit, "flame": flame, "deca": deca, "emoca": emoca}
+        shape = load_face_model(wanted, _path(paths.get(wanted)))
         dense = None
         if (wanted, own) == ("ict", "facemesh"):
             sparse = load_face_model(own)
             dense, shape = DenseFace(DenseFitting(shape, sparse)), sparse
+        shape = shape.to(network.device)
+        if network.config.face_model_checksum and shape.name == own:  # another mesh is refused by the class itself
+            give_face_model(network, shape)
         return cls(
             network,
-            load_coarse(coarse, shape.to(network.device)),
+            load_coarse(coarse, shape, _path(paths.get(coarse))),
             lambda: load_tracker(task_file=None if face_landmarker is None else str(face_landmarker)),
-            checkpoint=f"bundled {__version__}" if model is None or Path(model) == BUNDLED else str(model),
+            checkpoint=checkpoint,
             dense=dense,
         )
 
@@ -171,12 +195,18 @@ class AUD3DFacePipeline:
             generation: settings of `generate` that differ from the checkpoint's (`feedback="soft"`, `threshold`, ...).
 
         Raises:
-            UsageError: a wrong value of `faces`; labels of frames that do not exist.
+            UsageError: a wrong value of `faces`; labels of frames that do not exist; a neutral picture for a coarse
+                reconstructor that takes none.
             InputError: the video, picture or label file cannot be read.
             NoFaceError: no face in any frame, or in the neutral picture; `timestamps` tells the frames looked at.
         """
         if faces not in ("largest", "all"):
             raise UsageError(f"faces must be 'largest' or 'all', not {faces!r}")
+        if neutral is not None and not self.coarse.takes_neutral:
+            raise UsageError(
+                f"the coarse reconstructor {self.coarse.name!r} takes no neutral picture: its neutral face is the "
+                "person's without expression; leave it out"
+            )
         report = progress or (lambda stage, done, total: None)
         if au_labels is not None and not isinstance(au_labels, AULabels):
             au_labels = read_au_labels(au_labels, self.model.config.action_units)
@@ -197,8 +227,8 @@ class AUD3DFacePipeline:
         sequences, coarses = [], []
         for position, face in enumerate(people):
             report("fitting", position, len(people))
-            with clock("fitting"):
-                coarse = self.coarse(face, neutral_landmarks=rest if position == 0 else None)
+            with clock("fitting"), closing(self._frames(video, report)) as frames:
+                coarse = self.coarse(face, rest if position == 0 else None, frames)
             report("network", position, len(people))
             with clock("network"):
                 labels = None if au_labels is None else au_labels.for_face(face.face_id, len(tracked.timestamps))
@@ -228,6 +258,13 @@ class AUD3DFacePipeline:
             clock.seconds["tracking"] -= clock.seconds["decoding"]  # the frames were decoded inside
             tracked.warnings[:0] = reader.warnings
         return tracked
+
+    def _frames(self, video: str | PathLike[str], report: Progress) -> Iterator[tuple[int, np.ndarray]]:
+        """Row and picture of every frame, from another pass over the video, which begins when the first is taken."""
+        with self.reader(video) as reader:
+            for frame in reader:
+                yield frame.index, frame.image
+                report("pictures", frame.index + 1, reader.num_frames)
 
     def _neutral_landmarks(self, picture: str | PathLike[str]) -> Tensor:
         """(478, 3) landmarks of the largest face of a picture."""
@@ -353,6 +390,10 @@ class AUD3DFacePipeline:
                 "version": __version__,
             },
         )
+
+
+def _path(path: str | PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 class _Clock:

@@ -11,6 +11,7 @@ import torch
 from ..errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
+    from ..face_models import FaceModel
     from ..modeling_au_d3dface import AUD3DFaceForReconstruction
 
 BUNDLED = Path(__file__).parent / "default"
@@ -74,6 +75,22 @@ def load_checkpoint(
             f"the first is {wrong[0]}; fetch it again"
         )
     return model.eval().to(resolved)
+
+
+def give_face_model(network: "AUD3DFaceForReconstruction", face_model: "FaceModel") -> None:
+    """Gives a checkpoint without a mesh (of a licensed face model) the user's own.
+
+    Raises:
+        CheckpointError: another mesh than the network was trained with, or one without AU regions.
+    """
+    try:
+        masks = face_model.au_masks(network.config.action_units)
+        network.set_face_model(face_model.template, face_model.faces, masks)
+    except ValueError as error:
+        raise CheckpointError(
+            f"the face model {face_model.name!r} does not fit the checkpoint: {error}; give the files of the release "
+            "that it was trained with"
+        ) from error
 
 
 def _looks_like_a_path(name: str) -> bool:

@@ -1,16 +1,23 @@
 """Frozen per-frame coarse reconstructors behind one interface: landmark fitting (default), DECA, EMOCA."""
 
+from pathlib import Path
+
 from ..errors import UsageError
-from ..face_models import FaceModel
+from ..face_models import FLAME, FaceModel, LinearFLAME
 from .appearance import Appearance, AppearanceEstimator, estimate_appearance
 from .base import CoarseReconstructor, CoarseSequence
 from .causal import CausalNeutral, CoarseFrame, LandmarkStream
+from .deca import DECA
+from .deca_files import load_encoder
 from .dense_fitting import DenseFitting, DenseNeutral
+from .emoca import EMOCA
 from .landmark_fitting import LandmarkFitting
 from .skin_mask import SkinMasker, SkinSegmenter
 
 __all__ = [
     "COARSE_RECONSTRUCTORS",
+    "DECA",
+    "EMOCA",
     "Appearance",
     "AppearanceEstimator",
     "CausalNeutral",
@@ -27,15 +34,25 @@ __all__ = [
     "load_coarse",
 ]
 
-COARSE_RECONSTRUCTORS = ("landmarks",)
+COARSE_RECONSTRUCTORS = ("landmarks", "deca", "emoca")
 
 
-def load_coarse(name: str, face_model: FaceModel) -> CoarseReconstructor:
+def load_coarse(name: str, face_model: FaceModel, path: str | Path | None = None) -> CoarseReconstructor:
     """The coarse reconstructor of this name, on this face model.
+
+    Args:
+        name: one of COARSE_RECONSTRUCTORS.
+        face_model: the model that it gives coefficients of; FLAME for "deca" and "emoca".
+        path: for "deca" and "emoca", the converted file or its folder; None for where `load_encoder` finds it.
 
     Raises:
         UsageError: an unknown name, or a face model that it cannot fit.
+        CheckpointError: its file is missing or damaged, or made for another release of the face model.
     """
     if name == "landmarks":
-        return LandmarkFitting(face_model)
+        return LandmarkFitting(LinearFLAME(face_model) if isinstance(face_model, FLAME) else face_model)
+    if name == "deca":
+        return DECA(load_encoder(name, path), face_model)
+    if name == "emoca":
+        return EMOCA(load_encoder(name, path), face_model)
     raise UsageError(f"There is no coarse reconstructor {name!r}; choose one of {', '.join(COARSE_RECONSTRUCTORS)}.")

@@ -4,6 +4,8 @@ One identity and one neutral face a person (`neutral.py`), then pose, camera and
 (`frame_fitting.py`). No smoothing over time: a blink is followed without lag.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from ..errors import NoFaceError
 from ..face_models import FaceModel
 from ..tracking import TrackedFace
 from ..tracking.base import NUM_LANDMARKS
-from .base import CoarseSequence
+from .base import CoarseSequence, timeline
 from .detail import DetailInterpolator
 from .frame_fitting import FrameFit, FrameFitter
 from .landmark_basis import LandmarkBasis
@@ -56,6 +58,7 @@ class LandmarkFitting:
 
     name = "landmarks"
     needs_frames = False
+    takes_neutral = True
 
     def __init__(
         self,
@@ -72,7 +75,12 @@ class LandmarkFitting:
         self.neutral_estimator = NeutralEstimator(self.basis, outlier, depth_weight)
 
     @torch.no_grad()
-    def __call__(self, face: TrackedFace, neutral_landmarks: Tensor | None = None) -> CoarseSequence:
+    def __call__(
+        self,
+        face: TrackedFace,
+        neutral_landmarks: Tensor | None = None,
+        frames: Iterable[tuple[int, np.ndarray]] | None = None,
+    ) -> CoarseSequence:
         """Reconstructs one person: see `CoarseReconstructor`.
 
         Raises:
@@ -138,25 +146,18 @@ class LandmarkFitting:
         """Puts the fits of the valid frames into the timeline."""
         total = len(valid)
         neutral_vertices = self.neutral_vertices(neutral)
-
-        def timeline(values: Tensor, empty: Tensor | float) -> Tensor:
-            out = torch.empty(total, *values.shape[1:])
-            out[:] = empty
-            out[valid] = values
-            return out
-
-        expression = timeline(fit.expression, 0.0)
+        expression = timeline(fit.expression, valid, 0.0)
         basis = self.face_model.expression_basis
         return CoarseSequence(
             shape=neutral.shape,
             expression=expression,
             vertices=(expression @ basis.flatten(1)).view(total, *neutral_vertices.shape).add_(neutral_vertices),
             neutral_vertices=neutral_vertices,
-            rotation=timeline(fit.rotation, torch.eye(3)),
-            scale=timeline(fit.scale, 1.0),
-            translation=timeline(fit.translation[:, :2], 0.0),
+            rotation=timeline(fit.rotation, valid, torch.eye(3)),
+            scale=timeline(fit.scale, valid, 1.0),
+            translation=timeline(fit.translation[:, :2], valid, 0.0),
             valid=valid,
-            residual=timeline(residual, float("nan")),
+            residual=timeline(residual, valid, float("nan")),
         )
 
 

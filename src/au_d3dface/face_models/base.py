@@ -37,6 +37,7 @@ class FaceModel(nn.Module, ABC):
 
     Attributes:
         name: what `--face-model` and a checkpoint call it.
+        licensed: whether its mesh may not be passed on, so that checkpoints hold its checksum instead.
         template: (V, 3) float32, metres, the mean face at rest.
         shape_basis: (S, V, 3) metres per unit of coefficient; coefficients have unit variance over people.
         expression_basis: (E, V, 3) metres per unit of coefficient.
@@ -46,6 +47,7 @@ class FaceModel(nn.Module, ABC):
     """
 
     name: str
+    licensed: bool = False
     template: Tensor
     shape_basis: Tensor
     expression_basis: Tensor

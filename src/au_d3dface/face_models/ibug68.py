@@ -1,4 +1,4 @@
-"""The iBUG 68 landmarks among the 468 points of MediaPipe's face mesh."""
+"""The iBUG 68 landmarks, and the inner lips, among the 468 points of MediaPipe's face mesh."""
 
 _CONTOUR = (127, 234, 132, 58, 172, 136, 150, 176, 152, 400, 379, 365, 397, 288, 361, 454, 356)
 _BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
@@ -9,3 +9,9 @@ _INNER_LIPS = (78, 81, 13, 311, 308, 402, 14, 178)
 
 IBUG_68_OF_468: tuple[int, ...] = _CONTOUR + _BROWS + _NOSE + _EYES + _OUTER_LIPS + _INNER_LIPS
 """For each of the 68 points, in the mark-up's order, the nearest of the 468 (the same as `tracking.topology` gives)."""
+
+INNER_LIPS = {
+    "upper": (191, 80, 81, 82, 13, 312, 311, 310, 415),
+    "lower": (95, 88, 178, 87, 14, 317, 402, 318, 324),
+}
+"""Of the 468, those along the inner edges of the lips, without the corners of the mouth."""

@@ -25,19 +25,14 @@ from ..data.synthetic.scenes import (
     random_background,
     random_lighting,
 )
+from ..face_models.ibug68 import INNER_LIPS
 from ..face_models.ict import PARTS, ICTFaceKit
-from ..geometry import triangle_normals
+from ..geometry import nearest_on_surface, triangle_normals
 from ..rendering.rasterizer import interpolate, rasterize
 from ..tracking.topology import mirror_indices
 from .render_alignment import IMAGE_TO_HEAD, robust_alignment
 
 _SIZE = 512
-INNER_LIPS = {
-    "upper": (191, 80, 81, 82, 13, 312, 311, 310, 415),
-    "lower": (95, 88, 178, 87, 14, 317, 402, 318, 324),
-}
-"""Landmarks along the inner edges of the lips, without the corners of the mouth."""
-
 _JAW_MOTION = (0.012, 0.015)
 """Metres: `jawOpen` moves no triangle of the upper lip by more, and every one of the lower lip by more than these."""
 
@@ -137,50 +132,6 @@ def _weighted_median(places: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _spread(places: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.median(np.linalg.norm(places - points, axis=-1), axis=0)
-
-
-def nearest_on_surface(
-    points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, candidates: int = 8
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The nearest points of a triangle mesh, among the triangles around each point's nearest vertices.
-
-    Returns:
-        corners (L, 3) vertices of the triangle, barycentric (L, 3), distance (L,).
-    """
-    used = np.unique(faces)
-    nearest = used[cKDTree(vertices[used]).query(points, k=candidates)[1]]
-    of_vertex: dict[int, list[int]] = {}
-    for row, corners in enumerate(faces.tolist()):
-        for corner in corners:
-            of_vertex.setdefault(corner, []).append(row)
-    result = np.zeros((len(points), 3), np.int64), np.zeros((len(points), 3)), np.zeros(len(points))
-    for i, point in enumerate(points):
-        rows = sorted({row for vertex in nearest[i].tolist() for row in of_vertex[vertex]})
-        weights = _closest_barycentric(point, vertices[faces[rows]].astype(np.float64))
-        distance = np.linalg.norm((weights[..., None] * vertices[faces[rows]]).sum(1) - point, axis=-1)
-        best = distance.argmin()
-        result[0][i], result[1][i], result[2][i] = faces[rows[best]], weights[best], distance[best]
-    return result
-
-
-def _closest_barycentric(point: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """(3,) and (F, 3 corners, 3) to the barycentric coordinates (F, 3) of each triangle's nearest point."""
-    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    gram = np.stack([np.stack([(u * v).sum(-1) for v in (ab, ac)], -1) for u in (ab, ac)], -2)
-    rhs = np.stack([(u * (point - a)).sum(-1) for u in (ab, ac)], -1)
-    inner = np.linalg.solve(gram + 1e-18 * np.eye(2), rhs[..., None])[..., 0]
-    inner = np.concatenate([1 - inner.sum(-1, keepdims=True), inner], -1)
-    options = [inner]
-    for i, j in ((0, 1), (1, 2), (2, 0)):
-        edge = corners[:, j] - corners[:, i]
-        share = np.clip(((point - corners[:, i]) * edge).sum(-1) / np.maximum((edge**2).sum(-1), 1e-18), 0, 1)
-        option = np.zeros((len(corners), 3))
-        option[:, i], option[:, j] = 1 - share, share
-        options.append(option)
-    stacked = np.stack(options, 1)  # (F, 4, 3)
-    distance = np.linalg.norm((stacked[..., None] * corners[:, None]).sum(2) - point, axis=-1)
-    distance[:, 0] = np.where((inner >= 0).all(-1), distance[:, 0], np.inf)
-    return stacked[np.arange(len(corners)), distance.argmin(1)]
 
 
 if __name__ == "__main__":

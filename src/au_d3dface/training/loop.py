@@ -32,7 +32,7 @@ from ..data.synthetic.pool import SyntheticClips
 from ..errors import CheckpointError, InputError, OutputError, UsageError
 from ..face_models import load_face_model
 from ..losses import ReconstructionLoss
-from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+from ..modeling_au_d3dface import AUD3DFaceForReconstruction, face_model_checksum
 from .arguments import Arguments, TrainingArguments
 from .checkpointing import load_checkpoint, save_checkpoint
 from .evaluation import best_thresholds, evaluate
@@ -136,6 +136,8 @@ def train(arguments: Arguments) -> Path:
     if not len(batches):
         raise InputError(f"{len(clips)} sequences do not fill one batch of {training.batch_size}; ask for more")
 
+    if face_model.licensed:  # the checkpoint then holds the mesh's checksum, and its user brings the mesh
+        config.face_model_checksum = face_model_checksum(face_model.template, face_model.faces)
     torch.manual_seed(training.seed)
     network = AUD3DFaceForReconstruction(config)
     network.set_face_model(face_model.template, face_model.faces, face_model.au_masks(config.action_units))

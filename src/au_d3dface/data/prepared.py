@@ -1,0 +1,151 @@
+"""Coarse faces that were reconstructed before: one npz a video, of coefficients rather than meshes.
+
+A frame of DECA takes about 800 bytes, its mesh would take 60 kB. Meshes are made again when a file is read, from the
+same face model. Everyone who was found in the video is in its file, under `face_<id>_<name>`; a video without a face
+has a file too, so that it is not looked at again.
+"""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..coarse import CoarseSequence
+from ..errors import InputError
+from ..export.files import atomic_path
+from ..face_models import FLAME, FaceModel, LinearFLAME
+from ..geometry import axis_angle_to_matrix, matrix_to_axis_angle
+from ..modeling_au_d3dface import face_model_checksum
+
+HEADER = "header"
+"""The array of one string, JSON: height, width, the settings of the run, and the identities found."""
+
+_ALWAYS = ("shape", "expression", "neutral_vertices", "rotation", "scale", "translation", "valid", "residual")
+_PERHAPS = ("pose", "texture", "lighting", "frame_shape")
+_FIXED = ("shape", "neutral_vertices", "texture")
+"""Arrays of a person; some reconstructors leave some out; those that are no array over the frames."""
+
+
+@dataclass
+class PreparedVideo:
+    """What is known of one video.
+
+    Attributes:
+        timestamps: (T,) seconds.
+        height, width: pixels.
+        faces: everyone, by `face_id`, the most prominent first.
+        settings: what the run was told: reconstructor, face model, and so on.
+    """
+
+    timestamps: np.ndarray
+    height: int
+    width: int
+    faces: dict[int, CoarseSequence]
+    settings: dict[str, Any]
+
+
+def write_prepared(
+    path: Path,
+    timestamps: np.ndarray,
+    size: tuple[int, int],
+    faces: Mapping[int, CoarseSequence],
+    settings: Mapping[str, Any],
+) -> None:
+    """Writes one video, whole or not at all.
+
+    Args:
+        path: ends in `.npz`.
+        timestamps: (T,) seconds.
+        size: height and width, pixels.
+        faces: everyone, by `face_id`, the most prominent first.
+        settings: JSON.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    header = {"height": size[0], "width": size[1], "faces": list(faces), "settings": dict(settings)}
+    arrays: dict[str, np.ndarray] = {HEADER: np.array(json.dumps(header)), "timestamps": timestamps}
+    for face_id, coarse in faces.items():
+        for name in _ALWAYS + _PERHAPS:
+            value: Tensor | None = getattr(coarse, name)
+            if value is not None:
+                value = matrix_to_axis_angle(value) if name == "rotation" else value
+                arrays[f"face_{face_id}_{name}"] = value.cpu().numpy()
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def read_prepared(path: str | Path, face_model: FaceModel) -> PreparedVideo:
+    """Reads one video and makes its meshes.
+
+    Args:
+        path: a file of `write_prepared`.
+        face_model: the face model that the reconstructor was loaded on.
+
+    Raises:
+        InputError: the file is missing or damaged, or made with another face model.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as npz:
+            arrays = {name: npz[name] for name in npz.files}
+        header = json.loads(str(arrays[HEADER]))
+        timestamps, size = arrays["timestamps"], (int(header["height"]), int(header["width"]))
+        settings, ids = header["settings"], [int(face_id) for face_id in header["faces"]]
+        name = settings["face_model"]
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is missing or no file of `au-d3dface prepare` ({error}); prepare it again") from error
+    if name != face_model.name:
+        raise InputError(
+            f"{path} was prepared with the face model {name!r}; it cannot be read with {face_model.name!r}"
+        )
+    if settings.get("face_model_checksum") != face_model_checksum(face_model.template, face_model.faces):
+        raise InputError(f"{path} was prepared with another mesh of {name!r}; give the files that it was prepared with")
+    if isinstance(face_model, FLAME) and settings.get("coarse") == "landmarks":
+        face_model = LinearFLAME(face_model)  # as `load_coarse` fits it
+    faces = {face_id: _coarse_sequence(path, arrays, face_id, len(timestamps), face_model) for face_id in ids}
+    return PreparedVideo(timestamps, *size, faces, settings)
+
+
+def _coarse_sequence(
+    path: Path, arrays: Mapping[str, np.ndarray], face_id: int, length: int, face_model: FaceModel
+) -> CoarseSequence:
+    found = {}
+    for name in _ALWAYS + _PERHAPS:
+        array = arrays.get(f"face_{face_id}_{name}")
+        if array is None and name in _PERHAPS:
+            continue
+        if array is None or (name not in _FIXED and array.shape[:1] != (length,)):
+            raise InputError(f"{path} is damaged: {name!r} of face {face_id} is missing or of another length")
+        found[name] = torch.from_numpy(array)
+    neutral = found["neutral_vertices"]
+    if neutral.shape != face_model.template.shape:
+        raise InputError(f"{path} holds faces of {len(neutral)} vertices, not {face_model.num_vertices}")
+    try:
+        found["rotation"] = axis_angle_to_matrix(found["rotation"])
+        vertices = _meshes(found, face_model)
+        return CoarseSequence(vertices=vertices, **found)
+    except (RuntimeError, ValueError, IndexError) as error:  # sizes that do not go together
+        raise InputError(f"{path} holds coefficients that this face model does not take ({error})") from error
+
+
+def _meshes(found: Mapping[str, Tensor], face_model: FaceModel) -> Tensor:
+    """(T, V, 3) metres: S_j as the reconstructor made them."""
+    neutral, expression = found["neutral_vertices"], found["expression"]
+    if "pose" not in found:  # a linear model: S_j = S̄ + expression, whatever else makes S̄
+        basis = face_model.expression_basis[: expression.shape[1]].cpu()
+        return (expression @ basis.flatten(1)).view(len(expression), *neutral.shape).add_(neutral)
+    device = face_model.template.device
+    vertices = torch.empty(len(expression), *neutral.shape)
+    for rows in torch.arange(len(expression)).split(64):
+        given = (found["shape"], expression[rows], found["pose"][rows])
+        vertices[rows] = face_model(*(values.to(device) for values in given)).cpu()
+    vertices[~found["valid"]] = neutral
+    return vertices
