@@ -1,7 +1,5 @@
 """Landmark fitting on a made-up FLAME: what its owner has without DECA's weights."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch

@@ -126,8 +126,9 @@ def _regions(template: Tensor, faces: Tensor, skin: Tensor, facemesh: FaceMesh, 
     share[:, near] = (own[:, corners] * weights).sum(-1) * (distance < REACH)
     # The same left and right: a vertex goes with the one nearest to its mirror image.
     mirrored = vertices * [-1, 1, 1] + [2 * vertices[used, 0].mean(), 0, 0]
-    partner = used[cKDTree(vertices[used]).query(mirrored)[1]]
-    regions = (share + share[:, partner]) / 2 >= 0.5
+    partner = used[cKDTree(vertices[used]).query(mirrored[used])[1]]
+    regions = np.zeros(share.shape, bool)
+    regions[:, used] = (share[:, used] + share[:, partner]) / 2 >= 0.5
     empty = [label(number) for number, region in zip(ALL, regions, strict=True) if not region.any()]
     if empty:
         raise CheckpointError(
