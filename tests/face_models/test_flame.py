@@ -171,7 +171,7 @@ def test_the_jaw_moves_the_chin_and_not_the_forehead(flame: FLAME) -> None:
     motion = flame(torch.zeros(1), torch.zeros(1), pose) - flame.template
     chin = flame.skinning_weights[:, 2] > 0.8
     assert motion[chin, 1].mean() < -0.003  # an open mouth has its chin lower
-    neck = flame.skinning_weights[:, 0] > 0.99
+    neck = flame.skinning_weights[:, 0] > 0.9
     assert motion[neck].abs().max() < 0.01
 
 

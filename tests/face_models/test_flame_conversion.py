@@ -288,7 +288,7 @@ BAD_FILES: dict[str, tuple[Make, str]] = {
     ),
     "landmarks all in one place": (
         lambda d, a, m, f: write_landmarks(d / "l.npy", dict(m, full_lmk_faces_idx=np.zeros((1, 68), int))),
-        "the landmarks are not where this FLAME has its face",
+        "landmarks that are not where this FLAME has its face: no vertex is in the region of AU05",
     ),
     "masks that point outside": (
         lambda d, a, m, f: _masks(d / "FLAME_masks.pkl", {"face": np.array([NUM_VERTICES])}),

@@ -267,7 +267,11 @@ def _derive(found: _Found) -> None:
     if "landmarks_68_triangles" not in tensors:
         return
     landmarks = LandmarkEmbedding(tensors["landmarks_68_triangles"], tensors["landmarks_68_barycentric"])
-    made = derive(tensors["template"], tensors["faces"], tensors["skinning_weights"], landmarks)
+    try:
+        made = derive(tensors["template"], tensors["faces"], tensors["skinning_weights"], landmarks)
+    except ValueError as error:
+        path = next(source for source in found.sources if source.suffix == ".npy")
+        raise CheckpointError(f"{path} has landmarks that are not where this FLAME has its face: {error}.") from error
     tensors["au_regions"] = made.au_regions
     derived = made.landmarks_468
     if found.mediapipe is not None:
