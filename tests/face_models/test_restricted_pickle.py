@@ -135,6 +135,19 @@ def test_a_hostile_pickle_is_refused_by_name(function, arguments, name, protocol
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("inside", ["pickle", "file of torch"])
+def test_a_hostile_pickle_inside_a_tensor(inside: str, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    hostile = Runs(os.system, f"touch {mark}")
+    buffer = io.BytesIO()
+    torch.save(hostile, buffer)
+    content = pickle.dumps(hostile) if inside == "pickle" else buffer.getvalue()
+    path = dumped(tmp_path, Runs(torch.storage._load_from_bytes, content))
+    with pytest.raises(CheckpointError, match="damaged or of another kind"):
+        load_pickle(path)
+    assert not mark.exists()
+
+
 def test_hostile_objects_in_an_npy_and_an_npz(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     array = np.array([Runs(os.system, f"touch {mark}")], object)

@@ -132,9 +132,7 @@ def read_converted(
             header = stored.metadata() or {}
             if header.get(KIND) != kind:
                 what = f"a converted {header[KIND]!r}" if KIND in header else "no file that this program converted"
-                raise CheckpointError(
-                    f"{path} is {what}, not {kind!r}; give what `assets convert` wrote for it."
-                )
+                raise CheckpointError(f"{path} is {what}, not {kind!r}; give what `assets convert` wrote for it.")
             wanted = dict(shapes) | dict(optional or {})
             tensors = {name: stored.get_tensor(name) for name in stored.keys() if name in wanted}  # noqa: SIM118
         information, sources = json.loads(header[INFORMATION]), json.loads(header[SOURCES])
