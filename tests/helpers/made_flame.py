@@ -151,7 +151,7 @@ def _ball(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smooth(rng: np.random.Generator, template: np.ndarray, count: int, size: float) -> np.ndarray:
-    """(V, 3, count) displacements that change slowly over the head, the first of about `size` metres, later ones less."""
+    """(V, 3, count) displacements that change slowly over the head, the first of about `size` metres, then less."""
     sizes = size / (1 + np.arange(count) / 5)
     waves, phases = rng.normal(0, 25, (3, count * 3)), rng.uniform(0, 2 * np.pi, count * 3)
     return sizes * np.sin(template @ waves + phases).reshape(len(template), 3, count)

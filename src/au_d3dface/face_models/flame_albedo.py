@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..assets.converted import Shape, read_converted, write_converted
+from ..assets.converted import Shape, read_converted
 from ..errors import CheckpointError, UsageError
 from .flame import find_flame
 from .restricted_pickle import load_npz
@@ -65,12 +65,14 @@ class FLAMEAlbedo(nn.Module):
         return self.mean + torch.tensordot(coefficients, self.basis[: coefficients.shape[-1]], dims=1)
 
 
-def convert_albedo(path: Path, folder: Path) -> Path:
-    """Converts FLAME_texture.npz or FLAME_albedo_from_BFM.npz, told apart by their arrays, and returns the file.
+def read_albedo(path: Path) -> tuple[str, dict[str, Tensor]]:
+    """Reads FLAME_texture.npz or FLAME_albedo_from_BFM.npz, told apart by their arrays.
+
+    Returns:
+        The name of the converted file, without its suffix, and what it holds.
 
     Raises:
         CheckpointError: the file is missing, damaged or something else.
-        OutputError: the folder cannot be written.
     """
     content = load_npz(path, tuple(name for mean, basis, _ in _ARRAYS.values() for name in (mean, basis)))
     kind = next((kind for kind, (mean, basis, _) in _ARRAYS.items() if mean in content and basis in content), None)
@@ -97,5 +99,4 @@ def convert_albedo(path: Path, folder: Path) -> Path:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"{path} holds numbers that are not finite in its {name}; take it again.")
-    name = f"flame_albedo_{kind}"
-    return write_converted(folder / f"{name}.safetensors", name, tensors, {"kind": kind}, [path])
+    return f"flame_albedo_{kind}", tensors

@@ -20,7 +20,7 @@ from ..assets.converted import write_converted
 from ..errors import CheckpointError, UsageError
 from .base import LandmarkEmbedding
 from .flame import JOINTS, KIND, NUM_EXPRESSION, NUM_FACES, NUM_SHAPE, NUM_VERTICES, VERSIONS
-from .flame_albedo import convert_albedo
+from .flame_albedo import read_albedo
 from .flame_regions import derive
 from .restricted_pickle import load_npy, load_npz, load_pickle
 from .texture_obj import read_texture_coordinates
@@ -62,12 +62,12 @@ _MEDIAPIPE_ARRAYS = ("lmk_face_idx", "lmk_b_coords", "landmark_indices")
 
 @dataclass
 class _Found:
-    """Tensors so far, what is known about them, the files they came from, and albedo files to be converted."""
+    """Tensors so far, what is known about them and the files they came from; albedo models, each a file of its own."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     information: dict[str, Any] = field(default_factory=dict)
     sources: list[Path] = field(default_factory=list)
-    albedos: list[Path] = field(default_factory=list)
+    albedos: list[tuple[Path, str, dict[str, Tensor]]] = field(default_factory=list)
     mediapipe: tuple[np.ndarray, LandmarkEmbedding] | None = None
 
 
@@ -111,7 +111,9 @@ def convert_flame(paths: Sequence[Path], folder: Path, version: str | None = Non
         written.append(
             write_converted(folder / f"{KIND}.safetensors", KIND, found.tensors, found.information, found.sources)
         )
-    return written + [convert_albedo(path, folder) for path in found.albedos]
+    for path, name, tensors in found.albedos:
+        written.append(write_converted(folder / f"{name}.safetensors", name, tensors, {}, [path]))
+    return written
 
 
 def _listed(paths: Sequence[Path]) -> list[Path]:
@@ -221,7 +223,7 @@ def _read_npz(path: Path, found: _Found) -> None:
         found.mediapipe = landmarks.astype(np.int64), embedding
         found.sources.append(path)
     else:
-        found.albedos.append(path)  # says what is wrong if it is none either
+        found.albedos.append((path, *read_albedo(path)))  # says what is wrong if it is none either
 
 
 def _embedding(path: Path, name: str, triangles: np.ndarray, weights: np.ndarray) -> dict[str, Tensor]:
@@ -265,7 +267,11 @@ def _derive(found: _Found) -> None:
     if "landmarks_68_triangles" not in tensors:
         return
     landmarks = LandmarkEmbedding(tensors["landmarks_68_triangles"], tensors["landmarks_68_barycentric"])
-    made = derive(tensors["template"], tensors["faces"], tensors["skinning_weights"], landmarks)
+    try:
+        made = derive(tensors["template"], tensors["faces"], tensors["skinning_weights"], landmarks)
+    except ValueError as error:
+        path = next(source for source in found.sources if source.suffix == ".npy")
+        raise CheckpointError(f"{path} has landmarks that are not where this FLAME has its face: {error}.") from error
     tensors["au_regions"] = made.au_regions
     derived = made.landmarks_468
     if found.mediapipe is not None:

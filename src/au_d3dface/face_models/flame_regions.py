@@ -17,7 +17,6 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from ..errors import CheckpointError
 from ..facs import ALL, label
 from ..geometry import nearest_on_surface, similarity_alignment, vertex_normals
 from .base import LandmarkEmbedding
@@ -64,7 +63,7 @@ def derive(template: Tensor, faces: Tensor, skinning_weights: Tensor, landmarks_
         landmarks_68: the authors' embedding.
 
     Raises:
-        CheckpointError: an action unit gets no vertex, so that the landmarks are not those of this mesh.
+        ValueError: an action unit gets no vertex, so that the landmarks are not those of this mesh.
     """
     facemesh = FaceMesh()
     skin = _skin_faces(len(template), faces)
@@ -126,11 +125,10 @@ def _regions(template: Tensor, faces: Tensor, skin: Tensor, facemesh: FaceMesh, 
     share[:, near] = (own[:, corners] * weights).sum(-1) * (distance < REACH)
     # The same left and right: a vertex goes with the one nearest to its mirror image.
     mirrored = vertices * [-1, 1, 1] + [2 * vertices[used, 0].mean(), 0, 0]
-    partner = used[cKDTree(vertices[used]).query(mirrored)[1]]
-    regions = (share + share[:, partner]) / 2 >= 0.5
+    partner = used[cKDTree(vertices[used]).query(mirrored[used])[1]]
+    regions = np.zeros(share.shape, bool)
+    regions[:, used] = (share[:, used] + share[:, partner]) / 2 >= 0.5
     empty = [label(number) for number, region in zip(ALL, regions, strict=True) if not region.any()]
     if empty:
-        raise CheckpointError(
-            f"the landmarks are not where this FLAME has its face: no vertex is in the region of {', '.join(empty)}"
-        )
+        raise ValueError(f"no vertex is in the region of {', '.join(empty)}")
     return torch.from_numpy(regions.astype(np.uint8))

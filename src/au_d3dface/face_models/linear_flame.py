@@ -1,8 +1,8 @@
 """FLAME without joints, for what fits linear models (`coarse.LandmarkFitting`): the jaw becomes three more expressions.
 
 FLAME's expressions open no mouth; its jaw does. A mode of the jaw is the motion of the whole mesh, pose correctives
-included. About x, where the jaw goes one way only, it is exact at rest and at a mouth open by JAW_OPEN; in between it is
-off by less than a millimetre, at twice as much by a few, where the other modes help.
+included. About x, where the jaw goes one way only, it is exact at rest and at a mouth open by JAW_OPEN; in between it
+is off by less than a millimetre, at twice as much by a few, where the other modes help.
 """
 
 from collections.abc import Sequence

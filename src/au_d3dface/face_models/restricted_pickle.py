@@ -139,9 +139,10 @@ def _array(shape: Any, dtype: np.dtype, fortran: bool, data: bytes) -> np.ndarra
 
 
 def _unpickle(data: bytes) -> Any:
-    # Python's reader makes room for as many remembered objects as the largest number in the file says.
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument) > len(data):
+    # Python's reader makes room for as many remembered objects as the largest number in the file says. Writers number
+    # them in turn, so that none is higher than what went before.
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument) > count:
             raise _RefusedError("is damaged or made to fill the memory")
     return _plain(_Unpickler(io.BytesIO(data), encoding="latin1").load(), {}, 0)
 

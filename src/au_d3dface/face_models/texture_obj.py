@@ -38,11 +38,13 @@ def read_texture_coordinates(path: Path, faces: np.ndarray, num_vertices: int) -
         indices = np.array(corners, dtype="S16").astype(np.int64) - 1  # (F, 3 corners, vertex and texture)
     except (ValueError, OverflowError) as error:
         raise CheckpointError(f"{path} has faces that are not triangles with texture coordinates.") from error
+    if indices.shape[1:] != (3, 2):
+        raise CheckpointError(f"{path} has faces that are not triangles with texture coordinates.")
     count = sum(line[:1] == [b"v"] for line in lines)
     if count != num_vertices or indices.shape != (len(faces), 3, 2):
         raise CheckpointError(
             f"{path} has {count:,} vertices and {len(corners):,} faces, where FLAME's mesh has {num_vertices:,} and "
-            f"{len(faces):,} triangles."
+            f"{len(faces):,}."
         )
     if indices.min() < 0 or indices[..., 1].max() >= len(coordinates) or not np.isfinite(coordinates).all():
         raise CheckpointError(f"{path} has faces that point outside its texture coordinates.")
