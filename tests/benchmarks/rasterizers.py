@@ -63,9 +63,18 @@ def main() -> None:
     print(f"\none picture, {len(faces)} triangles: {report(seconds)}")
     seconds = {name: timed(clip_loss(name, device), runs, device) for name, runs in (("torch", 5), ("pytorch3d", 1))}
     print(f"L_img of {FRAMES} frames, forward and backward: {report(seconds)}")
-    # The limit: each pixel of the face is written once, with 3 corners of 5 values (normal, uv) read for it.
-    covered = int(load_rasterizer("torch")(points, faces, SIZE, SIZE, True).mask.sum())
-    print(f"{covered} of {SIZE * SIZE} pixels are covered by the face")
+    print(f"what moving its bytes alone would cost: {1000 * floor_seconds(device):.1f} ms")
+
+
+def floor_seconds(device: torch.device) -> float:
+    """Seconds to move, once forward and once backward, what L_img of a clip cannot do without: for each pixel of the
+    face three corners of eight numbers (place, normal, uv), and the pictures, targets and masks."""
+    vertices, faces = head_of_flame_size()
+    points = in_picture(vertices, SIZE, seed=0)
+    covered = FRAMES * int(load_rasterizer("torch")(points, faces, SIZE, SIZE, True).mask.sum())
+    numbers = covered * 3 * 8 + FRAMES * SIZE * SIZE * (3 + 3 + 1)
+    block = torch.rand(numbers, device=device)
+    return 2 * timed(block.clone, 7, device)
 
 
 def agreement(points: torch.Tensor, faces: torch.Tensor, size: int) -> list[str]:
@@ -103,7 +112,7 @@ def clip_loss(backend: str, device: torch.device) -> Callable[[], object]:
     generator = torch.Generator().manual_seed(0)
     extent = vertices.amax(0) - vertices.amin(0)
     uv = ((vertices - vertices.amin(0)) / extent)[:, :2]
-    renderer = MeshRenderer(faces, uv, backend)
+    renderer = MeshRenderer(faces, uv, backend=backend)
     heads = vertices.expand(FRAMES, -1, -1).clone().requires_grad_()
     paint = {
         "texture": torch.rand(256, 256, 3, generator=generator).to(device),

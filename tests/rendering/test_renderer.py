@@ -36,6 +36,18 @@ def test_a_map_over_the_whole_picture_comes_back_pixel_by_pixel():
     assert torch.allclose(two.image[1], texture.flip(0), atol=1e-6)
 
 
+def test_a_seam_gives_a_vertex_several_places_in_the_map():
+    """The second triangle takes its colours from the right half of the map, the first from the left."""
+    texture = torch.zeros(8, 16, 3)
+    texture[:, 8:] = 1.0
+    uv = torch.tensor([[0.1, 0.5], [0.2, 0.5], [0.9, 0.5], [0.8, 0.5]])
+    seam = torch.tensor([[0, 1, 1], [2, 3, 3]])
+    picture = MeshRenderer(TRIANGLES, uv, seam)(SQUARE[None], FACING, 8, 8, texture=texture).image[0, ..., 0]
+    assert picture[6, 1] == 0
+    assert picture[1, 6] == 1
+    assert set(picture.unique().tolist()) == {0.0, 1.0}  # no blend across
+
+
 def test_colour_is_albedo_times_light_of_the_normal():
     normals = torch.nn.functional.normalize(torch.tensor([0.3, -0.4, 0.8]), dim=0).expand(2, 4, 3)
     lights = light(2)

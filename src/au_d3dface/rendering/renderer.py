@@ -43,6 +43,8 @@ class MeshRenderer:
     Args:
         faces: (F, 3) int64, counter-clockwise seen from outside.
         uv: (V, 2) in [0, 1] with v up, for uv maps; None where there are only vertex colours.
+        uv_faces: (F, 3) rows of `uv` at each triangle's corners, where a seam gives a vertex several places in the map
+            (FLAME; `uv` is then (U, 2)); None where they are those of `faces`.
         backend: of `backends.BACKENDS`.
         cull_backfaces: whether triangles that turn their back to the camera are left out.
 
@@ -51,9 +53,15 @@ class MeshRenderer:
     """
 
     def __init__(
-        self, faces: Tensor, uv: Tensor | None = None, backend: str = "torch", cull_backfaces: bool = True
+        self,
+        faces: Tensor,
+        uv: Tensor | None = None,
+        uv_faces: Tensor | None = None,
+        backend: str = "torch",
+        cull_backfaces: bool = True,
     ) -> None:
         self.faces, self.uv, self.cull_backfaces = faces, uv, cull_backfaces
+        self.uv_faces = faces if uv_faces is None else uv_faces
         self.rasterize = load_rasterizer(backend)
 
     def __call__(
@@ -88,18 +96,16 @@ class MeshRenderer:
         if texture is not None and self.uv is None:
             raise ValueError("a texture map needs the uv coordinates of the mesh")
         fragments = self.rasterize(points, self.faces, height, width, self.cull_backfaces, perspective)
-        attributes = [normals]
-        if texture is not None:
-            attributes.append(self.uv.to(normals).expand(len(points), -1, -1))  # type: ignore[union-attr]
-        elif colors is not None:
-            attributes.append(colors.to(normals).expand(len(points), -1, -1))
-        pixels, values = interpolate_seen(fragments, self.faces, torch.cat(attributes, -1))
-        unit = normalize(values[:, :3], dim=-1)
+        pixels, values = interpolate_seen(fragments, self.faces, normals)
+        unit = normalize(values, dim=-1)
         counts = fragments.mask.flatten(1).sum(1).tolist()  # pixels come picture by picture
         if texture is not None:
-            albedo = _sample(texture, values[:, 3:], counts)
+            places = interpolate_seen(fragments, self.uv_faces, self.uv.to(normals))[1]  # type: ignore[union-attr]
+            albedo = _sample(texture, places, counts)
+        elif colors is not None:
+            albedo = interpolate_seen(fragments, self.faces, colors.to(normals))[1]
         else:
-            albedo = values[:, 3:] if colors is not None else torch.ones_like(unit)
+            albedo = torch.ones_like(unit)
         color = albedo if lighting is None else albedo * _shade(unit, lighting.to(unit), counts)
         shape = fragments.pixel_to_face.shape
         image, normal_image = (

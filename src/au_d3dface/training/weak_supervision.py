@@ -44,7 +44,7 @@ class WeakSupervision:
         self.rows = list(IBUG_68_OF_468) if points == 68 else list(range(468))
         self.offsets = offsets
         self.targets = "tracked_landmarks" if tracked else "landmarks"
-        self.renderer = MeshRenderer(face_model.faces, face_model.uv, backend)
+        self.renderer = MeshRenderer(face_model.faces, face_model.uv, backend=backend)
 
     def __call__(self, vertices: Tensor, batch: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
         """Arguments of the two terms by the names that `ReconstructionLoss` gives them.
