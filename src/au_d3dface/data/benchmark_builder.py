@@ -104,7 +104,9 @@ class BenchmarkBuilder(datasets.GeneratorBasedBuilder):
         self.layout = self.find(data_dir, **layout_arguments)
         prepared = arguments.get("prepared")
         self.prepared = (
-            None if prepared is None else find_prepared(prepared, self.benchmark, layout_arguments.get("camera", "left"))
+            None
+            if prepared is None
+            else find_prepared(prepared, self.benchmark, layout_arguments.get("camera", "left"))
         )
         digest = hashlib.sha256(self.layout.digest().encode())
         for path in (self.prepared or {}).values():
@@ -215,6 +217,7 @@ class BenchmarkBuilder(datasets.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         fold = self.fold
+        self.sequences_of(fold.train + fold.test)  # one sentence about all that is missing
         splits = {"train": self.sequences_of(fold.train), "test": self.sequences_of(fold.test)}
         if self.config.folds is not None and self.config.missing != "skip":
             known = {*fold.train, *fold.test}

@@ -192,7 +192,9 @@ def read_labels(files: SequenceFiles, action_units: Sequence[int], present_from:
     Raises:
         InputError: a file is missing or damaged, or labels no frame.
     """
-    columns = {number: read_intensity(files.intensities[number]) for number in action_units if number in files.intensities}
+    columns = {
+        number: read_intensity(files.intensities[number]) for number in action_units if number in files.intensities
+    }
     if files.occurrence is not None:
         frames, au_labels = read_occurrence(files.occurrence, action_units)
     elif columns:

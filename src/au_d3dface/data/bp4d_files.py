@@ -1,8 +1,8 @@
 """Where BP4D's files lie: label csvs, intensities and pictures, in the layouts that copies of it have.
 
-    AUCoding/AU_OCC/F001_T1.csv                      or straight in AUCoding/
-    AU Intensity Codes3.0/AU06/F001_T1*.csv          or AU_INT/AU06/
-    F001/T1/2440.jpg                                 padded to four digits or not, here or one or two folders down
+AUCoding/AU_OCC/F001_T1.csv                      or straight in AUCoding/
+AU Intensity Codes3.0/AU06/F001_T1*.csv          or AU_INT/AU06/
+F001/T1/2440.jpg                                 padded to four digits or not, here or one or two folders down
 """
 
 import re
@@ -38,9 +38,7 @@ def find_bp4d(root: str | Path) -> Layout:
     sequences = {}
     for subject, number in sorted({*occurrence, *pictures}):
         key = subject, number
-        files = SequenceFiles(
-            subject, f"T{number}", occurrence.get(key), intensities.get(key, {}), pictures.get(key)
-        )
+        files = SequenceFiles(subject, f"T{number}", occurrence.get(key), intensities.get(key, {}), pictures.get(key))
         sequences[files.name] = files
     variant = [f"labels in {labels.relative_to(root)}/" if labels != root else "labels in the folder itself"]
     variant.append(f"intensities in {codes.relative_to(root)}/" if codes else "no intensities")
@@ -108,11 +106,11 @@ def _pictures(folders: list[Path]) -> dict[tuple[str, int], Path]:
 
 
 def _pictures_variant(root: Path, folders: list[Path]) -> str:
-    names = next((list(names.values()) for names in map(picture_numbers, folders) if names), [])
-    if not names:
-        return "no pictures"
-    stems = [Path(name).stem for name in names]
-    padded = any(stem.startswith("0") for stem in stems)
-    kind = f"padded to {len(stems[0])} digits" if padded else "not padded where that would show"
-    folder = next(folder for folder in folders if picture_numbers(folder))
-    return f"pictures such as {folder.relative_to(root) / names[0]}, numbers {kind}"
+    for folder in folders:
+        names = list(picture_numbers(folder).values())
+        if names:
+            stems = [Path(name).stem for name in names]
+            digits = len(stems[0]) if len(set(map(len, stems))) == 1 else None
+            kind = f"of {digits} digits" if digits else "not padded"
+            return f"pictures such as {folder.relative_to(root) / names[0]}, their numbers {kind}"
+    return "no pictures"

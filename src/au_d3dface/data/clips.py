@@ -1,12 +1,13 @@
 """Clips of L frames for the network, sampled uniformly in time at its rate from sequences of any rate.
 
 A sequence is first divided into runs, at cuts and where frame numbers leave a gap. On every run lies a grid, one entry
-every 1 / rate seconds, and the frame nearest to an entry in time stands for it (`video.sample_frames`, as in inference).
+every 1 / rate seconds, and the frame nearest to an entry in time stands for it (`video.sample_frames`, as in use).
 A grid shows only some frames of a faster video, so that it is laid several times, shifted: its phases, as many as it
 takes to show every frame. Scoring decodes all of them and counts every frame once; training takes one at random.
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ def runs(frames: np.ndarray, step: int = 1, cuts: Sequence[int] = ()) -> list[sl
     begins = np.flatnonzero(np.diff(frames) != step) + 1
     begins = np.union1d(begins, np.searchsorted(frames, np.asarray(cuts, np.int64)))
     bounds = [0, *(int(begin) for begin in begins if 0 < begin < len(frames)), len(frames)]
-    return [slice(start, end) for start, end in zip(bounds[:-1], bounds[1:], strict=True) if start < end]
+    return [slice(start, end) for start, end in itertools.pairwise(bounds) if start < end]
 
 
 def grids(timestamps: np.ndarray, frame_rate: float) -> list[np.ndarray]:
@@ -79,7 +80,10 @@ def grids(timestamps: np.ndarray, frame_rate: float) -> list[np.ndarray]:
         # Counted from one entry before the run, so that no time is negative.
         shift = 0.0 if not phases else 1.0 / frame_rate - through % (1.0 / frame_rate)
         grid = sample_frames(times + shift, np.ones(len(times), bool), frame_rate)
-        grid = grid[bool(phases) :]
+        # The entry before the run, and one that lies beyond its end by more than half a frame, would show a frame that
+        # is not the nearest to them in time, only the nearest there is.
+        late = (len(grid) - 1) / frame_rate - shift - times[-1]
+        grid = grid[bool(phases) : -1 if len(times) > 1 and late > (times[-1] - times[-2]) / 2 + 1e-7 else None]
         grid = grid[np.argmax(grid >= 0) :]
         shown[grid[grid >= 0]] = True
         phases.append(grid)
@@ -130,7 +134,7 @@ def clips_of(
 def drawn_phase(sequence: str, run: int, phases: int, epoch: int, seed: int = 0) -> int:
     """The phase that training takes of a run in an epoch; the same in every process.
 
-        rows.filter(lambda row: row["phase"] == drawn_phase(row["sequence"], row["run"], row["phases"], epoch))
+    rows.filter(lambda row: row["phase"] == drawn_phase(row["sequence"], row["run"], row["phases"], epoch))
     """
     digest = hashlib.sha256(f"{seed}/{epoch}/{sequence}/{run}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % phases

@@ -1,8 +1,8 @@
 """Where DISFA's files lie: label files, videos of two cameras and dumps of pictures, in the layouts that copies have.
 
-    ActionUnit_Labels/SN001/SN001_au1.txt            or SN001/SN001_au1.txt
-    Videos_LeftCamera/LeftVideoSN001_comp.avi        Video_RightCamera/RightVideoSN001_comp.avi, with or without the s
-    SN002/0.jpg                                      a dump, from 0 or from 1, here or one or two folders down
+ActionUnit_Labels/SN001/SN001_au1.txt            or SN001/SN001_au1.txt
+Videos_LeftCamera/LeftVideoSN001_comp.avi        Video_RightCamera/RightVideoSN001_comp.avi, with or without the s
+SN002/0.jpg                                      a dump, from 0 or from 1, here or one or two folders down
 """
 
 import re
@@ -58,7 +58,9 @@ def find_disfa(root: str | Path, camera: str = "left", first_picture: int | None
                 if subject_name(NAME, match[1]) != subject:
                     raise InputError(f"{path} is named after another person than its folder; copy the labels again")
                 only(labels.setdefault(subject, {}), int(match[2]), path)
-            others = any(_is_camera(above.name, CAMERAS[camera == "left"]) for above in folder.relative_to(root).parents)
+            others = any(
+                _is_camera(above.name, CAMERAS[camera == "left"]) for above in folder.relative_to(root).parents
+            )
             if not others and any(path.suffix.lower() in PICTURE_SUFFIXES for path in inside):
                 only(dumps, subject, folder)
         elif _is_camera(folder.name):

@@ -16,16 +16,21 @@ import yaml
 from ..errors import InputError, UsageError
 from .benchmark_files import subject_name
 
+
+def _people(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "bp4d": {
-        "P1": tuple("F001 M007 F018 F008 F002 M004 F010 F009 M012 M001 F016 M014 F023 M008".split()),
-        "P2": tuple("M011 F003 M010 M002 F005 F022 M018 M017 F013 M016 F020 F011 M013 M005".split()),
-        "P3": tuple("F007 F015 F006 F019 M006 M009 F012 M003 F004 F021 F017 M015 F014".split()),
+        "P1": _people("F001 M007 F018 F008 F002 M004 F010 F009 M012 M001 F016 M014 F023 M008"),
+        "P2": _people("M011 F003 M010 M002 F005 F022 M018 M017 F013 M016 F020 F011 M013 M005"),
+        "P3": _people("F007 F015 F006 F019 M006 M009 F012 M003 F004 F021 F017 M015 F014"),
     },
     "disfa": {
-        "P1": tuple("SN002 SN010 SN001 SN026 SN027 SN032 SN030 SN009 SN016".split()),
-        "P2": tuple("SN013 SN018 SN011 SN028 SN012 SN006 SN031 SN021 SN024".split()),
-        "P3": tuple("SN003 SN029 SN023 SN025 SN008 SN005 SN007 SN017 SN004".split()),
+        "P1": _people("SN002 SN010 SN001 SN026 SN027 SN032 SN030 SN009 SN016"),
+        "P2": _people("SN013 SN018 SN011 SN028 SN012 SN006 SN031 SN021 SN024"),
+        "P3": _people("SN003 SN029 SN023 SN025 SN008 SN005 SN007 SN017 SN004"),
     },
 }
 """The parts that most papers share, by benchmark."""
@@ -117,7 +122,9 @@ def read_parts(path: str | Path, benchmark: str) -> dict[str, tuple[str, ...]]:
                 raise InputError(f"{path} puts {text!r} into part {name!r}, but {benchmark} has nobody of that name")
             if subject in part_of:
                 other = "twice" if part_of[subject] == name else f"and into part {part_of[subject]!r} too"
-                raise InputError(f"{path} puts {subject} into part {name!r} {other}; a person belongs to one part, once")
+                raise InputError(
+                    f"{path} puts {subject} into part {name!r} {other}; a person belongs to one part, once"
+                )
             part_of[subject] = name
             found.append(subject)
         if not found:
@@ -148,7 +155,9 @@ def _listed(path: Path) -> dict[str, list[str]]:
 
 
 def _is_names(subjects: Any) -> bool:
-    return isinstance(subjects, Sequence) and not isinstance(subjects, str) and all(isinstance(s, str) for s in subjects)
+    return (
+        isinstance(subjects, Sequence) and not isinstance(subjects, str) and all(isinstance(s, str) for s in subjects)
+    )
 
 
 def _from_csv(path: Path, reader: csv.DictReader) -> dict[str, list[str]]:
@@ -156,6 +165,8 @@ def _from_csv(path: Path, reader: csv.DictReader) -> dict[str, list[str]]:
     for row in reader:
         subject, part = (row.get("subject") or "").strip(), (row.get("part") or "").strip()
         if not subject or not part:
-            raise InputError(f"line {reader.line_num} of {path} lacks a subject or a part; its columns must be those two")
+            raise InputError(
+                f"line {reader.line_num} of {path} lacks a subject or a part; its columns must be those two"
+            )
         parts.setdefault(part, []).append(subject)
     return parts

@@ -1,4 +1,4 @@
-"""Labels of a benchmark joined with the coarse faces that `au-d3dface prepare` made of it, by sequence and frame number.
+"""Labels of a benchmark joined with the coarse faces that `au-d3dface prepare` made of it, by sequence and frame.
 
 What was prepared is compared with what lies in the data set now, by name and checksum: frames that differ are an error
 that names the first of them, never a shift.

@@ -152,7 +152,16 @@ def _source(header: dict[str, Any]) -> Source | None:
 def _damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(f"{path} is missing or no file of `au-d3dface prepare` ({error}); prepare it again") from error
 
 
