@@ -10,7 +10,7 @@ RATES = {8: 1, 20: 2, 25: 3, 29.97: 3, 30000 / 1001: 3, 60: 6}
 
 
 def nearest(times: np.ndarray, start: float, count: int, rate: float) -> list[int]:
-    """By hand: for the entries at start + k / rate, the frame of the entry's cell nearest in time, the earlier of two."""
+    """By hand: for entries at start + k / rate, the frame of the entry's cell nearest in time, the earlier of two."""
     found = []
     for entry in range(count):
         at = start + entry / rate

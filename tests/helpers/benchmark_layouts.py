@@ -3,11 +3,13 @@
 The quirks of real copies are options. What is written comes back as `Written`: for every sequence the labels by frame.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 from PIL import Image
@@ -158,7 +160,6 @@ def make_disfa(
     labels: str = "ActionUnit_Labels",
     unit_name: str = "au{}",
     videos: dict[str, str] | None = None,
-    make_video: Callable | None = None,
     frame_rate: float = 20.0,
     more_frames: int = 9,
     dump: str | None = None,
@@ -174,7 +175,7 @@ def make_disfa(
     Args:
         subjects: the people. length: labelled frames of each.
         labels: folder of the subjects' label folders. unit_name: of the label files, such as `au{}` or `au{:02d}`.
-        videos: for "Left" and "Right" the folder of the camera's videos. make_video: the fixture of that name.
+        videos: for "Left" and "Right" the folder of the camera's videos.
         more_frames: how many more frames the video has than are labelled.
         dump: folder of the subjects' picture folders, None for no pictures. first_picture: the number of frame 1.
         shorter: subjects with one label less. left_out: action units without a file.
@@ -205,8 +206,7 @@ def make_disfa(
             path = Path(place) / f"{camera}Video{subject}_comp.avi"
             (root / place).mkdir(parents=True, exist_ok=True)
             images = [picture(active, frame) for frame, active in shown.items()]
-            assert make_video is not None
-            make_video(root / path, images, frame_rate, codec="mpeg4")
+            write_avi(root / path, images, frame_rate)
             truth.video = truth.video or str(path)
         if dump is not None:
             (root / dump / subject).mkdir(parents=True, exist_ok=True)
@@ -218,6 +218,16 @@ def make_disfa(
     return written
 
 
+def write_avi(path: Path, images: Sequence[np.ndarray], frame_rate: float) -> None:
+    """An AVI as DISFA's: MPEG-4, frames at a constant rate, which the header states."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(frame_rate).limit_denominator(1001))
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], "yuv420p"
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
 def _save(path: Path, image: np.ndarray, truth: Written, frame: int) -> None:
-    Image.fromarray(image).save(path, quality=95)
+    Image.fromarray(image).save(path, **({"quality": 100, "subsampling": 0} if path.suffix == ".jpg" else {}))
     truth.colors[frame] = image[:4].mean((0, 1))  # the background
