@@ -2,17 +2,22 @@
 
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmark_layouts import BP4D_INTENSITIES, Written, make_bp4d, make_disfa
+from huggingface_hub import ModelCard
 
 from au_d3dface import facs
+from au_d3dface.cli import main
 from au_d3dface.data import benchmark_positive_rates, load_benchmark
+from au_d3dface.data.clips import drawn_phase
+from au_d3dface.data.folds import LABELLED_FRAMES, PARTS
 from au_d3dface.data.loading import benchmark_builder
-from au_d3dface.errors import InputError, UsageError
+from au_d3dface.errors import InputError, MissingDependencyError, UsageError
 from au_d3dface.video.pictures import _read
 
 datasets = pytest.importorskip("datasets")
@@ -498,3 +503,47 @@ def test_the_builders_say_what_they_are(tmp_path):
     with pytest.raises(UsageError, match="give its folder as data_dir"):
         BP4D()
     assert set(BP4D_INTENSITIES) <= set(facs.BP4D)
+
+
+def test_an_epoch_takes_one_phase_of_every_run(tmp_path):
+    make_bp4d(tmp_path / "copy", length=60, gaps=(30,), pictures=None)
+    rows = load("bp4d", tmp_path / "copy", tmp_path / "cache", clip_length=5)["train"]
+    taken = set()
+    for epoch in range(12):
+        drawn = rows.filter(
+            lambda row, e=epoch: row["phase"] == drawn_phase(row["sequence"], row["run"], row["phases"], e)
+        )
+        phases = {(row["sequence"], row["run"], row["phase"]) for row in drawn}
+        assert sorted((name, run) for name, run, _ in phases) == [
+            (s, r) for s in ("F001_T1", "M007_T1") for r in (0, 1)
+        ]
+        taken |= phases
+    assert taken == {(row["sequence"], row["run"], row["phase"]) for row in rows}
+
+
+def test_a_link_to_nothing_is_one_sentence(tmp_path):
+    make_bp4d(tmp_path / "copy", length=3, pictures=None)
+    path = tmp_path / "copy" / OCCURRENCE
+    path.unlink()
+    path.symlink_to(tmp_path / "gone.csv")
+    with pytest.raises(InputError, match=r"M007_T1\.csv cannot be read"):
+        load("bp4d", tmp_path / "copy", tmp_path / "cache")
+    assert main(["prepare", "check", "bp4d", str(tmp_path / "copy"), "--missing", "skip"]) == 4
+
+
+def test_without_the_library(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    for name in ("benchmark_builder", "bp4d"):
+        monkeypatch.delitem(sys.modules, f"au_d3dface.data.{name}", raising=False)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'au-d3dface\[train\]'"):
+        load("bp4d", tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["bp4d", "disfa"])
+def test_the_card_has_the_parts_and_counts_of_the_code(name):
+    text = (Path(__file__).parents[2] / "hub_cards" / f"{name}.md").read_text(encoding="utf-8")
+    for part, people in PARTS[name].items():
+        assert f"| {part} | {LABELLED_FRAMES[name][part]:,} | {' '.join(people)} |" in text
+    card = ModelCard(text)
+    assert card.data.to_dict()["license"] == "other"
+    assert f"{sum(LABELLED_FRAMES[name].values()):,} frames" in " ".join(text.split())

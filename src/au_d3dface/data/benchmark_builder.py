@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import InputError, MissingDependencyError, UsageError
 from .benchmark_files import Layout
 from .benchmark_rows import (
+    LabelledSequence,
     RowSettings,
     check_rows,
     clip_rows,
@@ -166,7 +167,7 @@ class BenchmarkBuilder(datasets.GeneratorBasedBuilder):
         read = (self._read(name) for name in self.sequences_of(self.fold.train))
         return positive_rates((one.labels.au_labels[one.counted] for one in read), settings.action_units)
 
-    def _read(self, name: str):
+    def _read(self, name: str) -> LabelledSequence:
         return read_sequence(self.layout.sequences[name], self.settings, (self.prepared or {}).get(name))
 
     def _info(self) -> datasets.DatasetInfo:

@@ -1,6 +1,7 @@
 """What of a benchmark lies in a folder, in sentences: layout, labels and pictures counted against what is published."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,11 @@ from .benchmark_files import Layout, SequenceFiles, picture_frames, read_intensi
 from .benchmark_rows import missing_of, said_of_missing
 from .folds import LABELLED_FRAMES, PARTS
 
-BENCHMARKS = ("bp4d", "disfa")
+TITLES: dict[str, tuple[str, tuple[int, ...], tuple[str, ...]]] = {
+    "bp4d": ("BP4D", facs.BP4D, bp4d_files.TASKS),
+    "disfa": ("DISFA", facs.DISFA, ("",)),
+}
+"""Written name, action units that papers score, and tasks of each person."""
 
 
 @dataclass
@@ -37,7 +42,7 @@ def check_benchmark(
     """Looks through a copy, reading every label file and the names of all pictures.
 
     Args:
-        name: of `BENCHMARKS`.
+        name: of `TITLES`.
         root: the folder of the copy.
         camera, first_picture: of DISFA, see `disfa_files.find_disfa`.
         missing: as for `load_benchmark`: whether missing sequences make the copy unusable ("error") or not ("skip").
@@ -46,18 +51,17 @@ def check_benchmark(
         InputError: the folder holds no such benchmark.
         UsageError: no such camera or first picture.
     """
+    title, units, tasks = TITLES[name]
     if name == "bp4d":
-        title, units, tasks = "BP4D", facs.BP4D, bp4d_files.TASKS
         layout = bp4d_files.find_bp4d(root)
     else:
-        title, units, tasks = "DISFA", facs.DISFA, ("",)
         layout = disfa_files.find_disfa(root, camera, first_picture)
     check = Check(list(layout.variant))
     labelled = _labels(layout, units, check)
     _count(name, labelled, check)
     _pictures(layout, labelled, check)
     _units(layout, units, check)
-    _copies(layout, check)
+    _copies([layout.sequences[name] for name in labelled], check)
     everyone = tuple(subject for part in PARTS[name].values() for subject in part)
     lacking = missing_of(layout, everyone, tasks, None, False)
     if lacking:
@@ -152,10 +156,10 @@ def _units(layout: Layout, units: tuple[int, ...], check: Check) -> None:
             check.lacking.append(f"{facs.label(number)} is not labelled for {', '.join(without)}; it counts as unknown")
 
 
-def _copies(layout: Layout, check: Check) -> None:
+def _copies(sequences: Sequence[SequenceFiles], check: Check) -> None:
     """Finds label files that are byte by byte those of another sequence."""
     first: dict[bytes, Path] = {}
-    for files in layout.sequences.values():
+    for files in sequences:
         if files.occurrence is not None:
             path, digest = files.occurrence, hashlib.sha256(files.occurrence.read_bytes()).digest()
             if first.setdefault(digest, path) != path:

@@ -72,13 +72,20 @@ class Layout:
     variant: list[str]
 
     def digest(self) -> str:
-        """Changes whenever a label file, a folder of pictures or a video does; nothing is read for it."""
+        """Changes whenever a label file, a folder of pictures or a video does; nothing is read for it.
+
+        Raises:
+            InputError: a file is a link to nothing, or has gone since.
+        """
         digest = hashlib.sha256()
         for files in self.sequences.values():
             paths = [files.occurrence, *files.intensities.values(), files.pictures, files.video]
             for path in paths:
                 if path is not None:
-                    status = path.stat()
+                    try:
+                        status = path.stat()
+                    except OSError as error:
+                        raise InputError(f"{path} cannot be read ({error.strerror}); copy it again") from error
                     size = 0 if path.is_dir() else status.st_size
                     digest.update(f"{path}\0{size}\0{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()[:16]

@@ -74,7 +74,7 @@ def grids(timestamps: np.ndarray, frame_rate: float) -> list[np.ndarray]:
     if len(times) > 1 and not (np.diff(times) * frame_rate > 1e-5).all():
         raise ValueError("timestamps must increase, by more than a hundred-thousandth of the time between samples")
     shown = np.zeros(len(times), bool)
-    phases = []
+    phases: list[np.ndarray] = []
     while not shown.all():
         through = times[np.argmin(shown)]
         # Counted from one entry before the run, so that no time is negative.
