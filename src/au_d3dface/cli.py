@@ -1,5 +1,5 @@
 """The command line: au-d3dface reconstruct | assets ict-facekit; `evaluate` is in evaluation.commands, `prepare` in
-preparation, `assets convert` in conversion.
+preparation, `prepare check` in preparation_check, `assets convert` in conversion.
 
 Exit statuses: 0 success, 1 an unexpected error, 2 a usage error, 3 no face found, 4 the input cannot be read, 5 the
 output cannot be written, 6 a checkpoint or face model is missing or damaged, 7 something outside the package is
@@ -20,6 +20,7 @@ from .conversion import add_convert
 from .errors import AUD3DFaceError, NoFaceError
 from .evaluation.commands import add_evaluate
 from .preparation import add_prepare
+from .preparation_check import COMMAND, add_prepare_check
 
 # Nothing heavy is imported up here: `au-d3dface --help` and a mistyped option answer at once.
 
@@ -30,6 +31,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status; a user's mistake ends in one sentence, never in a traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:2] == COMMAND.split():
+        arguments[:2] = [COMMAND]
     options = _parser().parse_args(arguments)
     # Someone who stops the program politely (a scheduler, `kill`) gets the same tidying up as Ctrl-C.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -59,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reconstruct(commands)
     add_evaluate(commands)
     add_prepare(commands)
+    add_prepare_check(commands)
     _add_assets(commands)
     return parser
 

@@ -237,11 +237,13 @@ def prepare_video(
         OutputError: the file cannot be written.
     """
     from .data.prepared import write_prepared
+    from .data.sources import source_of
     from .errors import NoFaceError
     from .export.files import output_errors
     from .tracking import track_faces
     from .video import VideoReader
 
+    source = source_of(video)
     with VideoReader(video) as reader:
         with closing(tracker()) as landmarks:
             tracked = track_faces(_reported(reader, report), landmarks)
@@ -255,7 +257,7 @@ def prepare_video(
                     continue
     with output_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-    write_prepared(target, tracked.timestamps, (tracked.height, tracked.width), faces, settings)
+    write_prepared(target, tracked.timestamps, (tracked.height, tracked.width), faces, settings, source)
 
 
 def _reported(reader: "VideoReader", report: Callable[[int, int | None], None]) -> Iterator[Any]:

@@ -8,7 +8,8 @@ has a file too, so that it is not looked at again.
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ..export.files import atomic_path
 from ..face_models import FLAME, FaceModel, LinearFLAME
 from ..geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from ..modeling_au_d3dface import face_model_checksum
+from .sources import Source
 
 HEADER = "header"
 """The array of one string, JSON: height, width, the settings of the run, and the identities found."""
@@ -42,6 +44,7 @@ class PreparedVideo:
         height, width: pixels.
         faces: everyone, by `face_id`, the most prominent first.
         settings: what the run was told: reconstructor, face model, and so on.
+        source: what the video was, by which rows find their frames again; None in files of version 0.1.0.
     """
 
     timestamps: np.ndarray
@@ -49,6 +52,7 @@ class PreparedVideo:
     width: int
     faces: dict[int, CoarseSequence]
     settings: dict[str, Any]
+    source: Source | None = None
 
 
 def write_prepared(
@@ -57,6 +61,7 @@ def write_prepared(
     size: tuple[int, int],
     faces: Mapping[int, CoarseSequence],
     settings: Mapping[str, Any],
+    source: Source | None = None,
 ) -> None:
     """Writes one video, whole or not at all.
 
@@ -66,11 +71,14 @@ def write_prepared(
         size: height and width, pixels.
         faces: everyone, by `face_id`, the most prominent first.
         settings: JSON.
+        source: of `source_of`, what the video was.
 
     Raises:
         OutputError: the file cannot be written.
     """
     header = {"height": size[0], "width": size[1], "faces": list(faces), "settings": dict(settings)}
+    if source is not None:
+        header["source"] = {"pictures": source.pictures, "checksum": source.checksum}
     arrays: dict[str, np.ndarray] = {HEADER: np.array(json.dumps(header)), "timestamps": timestamps}
     for face_id, coarse in faces.items():
         for name in _ALWAYS + _PERHAPS:
@@ -93,15 +101,13 @@ def read_prepared(path: str | Path, face_model: FaceModel) -> PreparedVideo:
         InputError: the file is missing or damaged, or made with another face model.
     """
     path = Path(path)
-    try:
+    with _damage(path):
         with np.load(path, allow_pickle=False) as npz:
             arrays = {name: npz[name] for name in npz.files}
         header = json.loads(str(arrays[HEADER]))
         timestamps, size = arrays["timestamps"], (int(header["height"]), int(header["width"]))
         settings, ids = header["settings"], [int(face_id) for face_id in header["faces"]]
-        name = settings["face_model"]
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is missing or no file of `au-d3dface prepare` ({error}); prepare it again") from error
+        name, source = settings["face_model"], _source(header)
     if name != face_model.name:
         raise InputError(
             f"{path} was prepared with the face model {name!r}; it cannot be read with {face_model.name!r}"
@@ -111,7 +117,52 @@ def read_prepared(path: str | Path, face_model: FaceModel) -> PreparedVideo:
     if isinstance(face_model, FLAME) and settings.get("coarse") == "landmarks":
         face_model = LinearFLAME(face_model)  # as `load_coarse` fits it
     faces = {face_id: _coarse_sequence(path, arrays, face_id, len(timestamps), face_model) for face_id in ids}
-    return PreparedVideo(timestamps, *size, faces, settings)
+    return PreparedVideo(timestamps, *size, faces, settings, source)
+
+
+def read_prepared_frames(path: str | Path) -> tuple[np.ndarray, np.ndarray, Source | None]:
+    """What a file says of its frames, without a face model and without making meshes.
+
+    Returns:
+        (T,) timestamps in seconds, (T,) bool, where the most prominent face was reconstructed, and the source.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    path = Path(path)
+    with _damage(path), np.load(path, allow_pickle=False) as npz:
+        header = json.loads(str(npz[HEADER]))
+        timestamps, source = npz["timestamps"], _source(header)
+        ids = [int(face_id) for face_id in header["faces"]]
+        valid = npz[f"face_{ids[0]}_valid"] if ids else np.zeros(len(timestamps), bool)
+        if timestamps.ndim != 1 or valid.shape != timestamps.shape or valid.dtype != bool:
+            raise ValueError("its arrays do not go together")
+        return timestamps, valid, source
+
+
+def _source(header: dict[str, Any]) -> Source | None:
+    given = header.get("source")
+    if given is None:
+        return None
+    pictures = given["pictures"]
+    return Source(None if pictures is None else tuple(str(name) for name in pictures), str(given["checksum"]))
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise InputError(f"{path} is missing or no file of `au-d3dface prepare` ({error}); prepare it again") from error
 
 
 def _coarse_sequence(
