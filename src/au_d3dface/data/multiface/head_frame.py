@@ -2,8 +2,9 @@
 
 The authors publish neither landmarks nor regions of their 7,306 vertices. Here the facemesh, whose frame is the
 project's head frame, is laid over the subject's face at rest: a similarity by iterated nearest points from the best of
-the 24 ways in which the axes of two frames can lie, then in turns the similarity and the identity coefficients of the
-facemesh, points only ever going to skin that faces the same way. The head frame is the facemesh's, without its scale:
+the 24 ways in which the axes of two frames can lie, then the similarity and the identity weights of the facemesh
+together, by least squares on the distances from the skin's planes, points only ever going to skin that faces the same
+way. The head frame is the facemesh's, without its scale:
 x to the subject's left, y up, z out of the face, metres as captured. A vertex belongs to the face, and to the region
 of the facemesh vertex next to it, if it lies within a few millimetres of the facemesh and faces the same way; so the
 back of the head, the ears, the neck and vertices in no triangle (eyes, inside of the mouth) do not count.
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...face_models import FaceMesh
-from ...geometry import nearest_on_surface, similarity_alignment, vertex_normals
+from ...geometry import axis_angle_to_matrix, nearest_on_surface, similarity_alignment, vertex_normals
 from ...metrics import REGIONS, facemesh_regions
 from ...tracking.topology import boundary_loops
 
@@ -30,16 +31,19 @@ inside the facemesh, and on its rim (the outline, the eyes, the mouth)."""
 SAME_WAY = 0.2
 """Least cosine between normals of skin that faces the same way."""
 
-WORST_FIT = 0.004
-"""Metres: a median distance of the facemesh from the mesh above which it is not on the face."""
+WORST_FIT, LEAST_SHARE = 0.003, 0.6
+"""What is asked of a face: metres, the median distance of the facemesh's points from the mesh; and the share of them
+that go to skin that faces the same way, of at most `_KEPT`. Eight published subjects at rest: 0.7 to 1.7 mm."""
 
-_COARSE_ROUNDS, _FINE_ROUNDS, _SHAPE_ROUNDS = 12, 20, 8
+SIZES = (0.75, 1.3)
+"""Times as large as the facemesh that a face may be."""
+
+_COARSE_ROUNDS, _FINE_ROUNDS, _LEAST_PAIRS = 12, 30, 100
 _KEPT = 0.8
 """Share of the facemesh's points, the nearest ones, that count: its rim reaches hair and ears."""
 
-_SHAPES, _STIFFNESS = 20, 4e-6
-"""Identity coefficients used, and square metres that one of one standard deviation costs, against the mean square
-distance: a tracked face is smooth, and correspondences err by about two millimetres."""
+_SHAPES, _STIFFNESS = 20, 4e-7
+"""Identity weights used, and square metres that one of one standard deviation costs, against the mean square distance."""
 
 
 @dataclass(frozen=True)
@@ -82,31 +86,38 @@ def find_head_frame(vertices: np.ndarray, faces: np.ndarray, name: str) -> HeadF
     points, triangles = torch.from_numpy(vertices.astype(np.float64)), torch.from_numpy(faces)
     normals = vertex_normals(points, triangles).numpy()
     skin = np.unique(faces)
-    template = facemesh.template.double()
     target = _Target(points.numpy(), faces, normals, skin)
-    starts = (_iterate(template, facemesh.faces, target, _start(template, target, turn)) for turn in _turns())
-    rotation, scale, translation = min(starts, key=lambda pose: target.distance(_posed(template, pose)))
-    pose = rotation, scale, translation
+    starts = [_coarse(facemesh, target, _start(facemesh, target, turn)) for turn in _turns()]
+    fit = min(starts, key=lambda found: target.distance(found.laid(facemesh)))
     for _ in range(_FINE_ROUNDS):
-        pose = _step(template, facemesh.faces, target, pose)
-    shaped = template
-    for _ in range(_SHAPE_ROUNDS):
-        laid = _posed(shaped, pose)
-        places, kept = target.places(laid, facemesh.faces)
-        shaped = _shape(facemesh, _unposed(places, pose), kept)
-        pose = similarity_alignment(shaped[kept], places[kept])
-    fit = target.distance(_posed(shaped, pose))
-    if not fit <= WORST_FIT:
+        fit = _fine(facemesh, target, fit)
+    laid = fit.laid(facemesh)
+    _, _, distance = nearest_on_surface(laid.numpy(), target.vertices, faces)
+    median, scale = float(np.median(distance)), float(fit.scale)
+    share = len(target.pairs(laid, facemesh.faces)[0]) / len(laid)
+    if not (median <= WORST_FIT and share >= LEAST_SHARE and SIZES[0] <= scale <= SIZES[1]):
         raise InputError(
-            f"No face is found on {name}: the bundled face lies {1000 * fit:.1f} mm from it (median), where "
-            f"{1000 * WORST_FIT:.0f} mm is the most for a face at rest; name another expression as `neutral`."
+            f"No face is found on {name}: of the bundled face, made {scale:.2f} times as large, {share:.0%} lies on skin "
+            f"that faces the same way, {1000 * median:.1f} mm from it (median), where {LEAST_SHARE:.0%} and "
+            f"{1000 * WORST_FIT:.1f} mm are asked of a face at rest; name another expression as `neutral`."
         )
-    regions = _regions(target, _posed(shaped, pose), facemesh.faces)
-    return HeadFrame(pose[0].T.contiguous(), pose[2], regions, fit)
+    rotation = fit.rotation.T.contiguous()
+    return HeadFrame(rotation, fit.translation, _regions(target, laid, facemesh.faces), median)
 
 
-_Pose = tuple[Tensor, Tensor, Tensor]
-"""Rotation (3, 3), scale () and translation (3,) from the facemesh's frame to the mesh's."""
+@dataclass(frozen=True)
+class _Fit:
+    """The facemesh as it is laid: x_mesh = scale · rotation · (template + Σ weights · shapes) + translation."""
+
+    rotation: Tensor
+    scale: Tensor
+    translation: Tensor
+    weights: Tensor
+
+    def laid(self, facemesh: FaceMesh) -> Tensor:
+        """(468, 3) float64."""
+        shaped = facemesh.template.double() + torch.tensordot(self.weights, _shapes(facemesh), dims=1)
+        return self.scale * shaped @ self.rotation.T + self.translation
 
 
 @dataclass(frozen=True)
@@ -130,14 +141,12 @@ class _Target:
         """Median over the points, to the nearest vertex (a few millimetres too much where vertices are sparse)."""
         return float(np.median(self.near(laid)[0]))
 
-    def places(self, laid: Tensor, laid_faces: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest points of the surface that face the same way, (L, 3), and which of them count, (L,) bool."""
-        own = vertex_normals(laid, laid_faces).numpy()
-        corners, weights, distance = nearest_on_surface(
-            laid.numpy(), self.vertices, self.faces, normals=own, least_cosine=SAME_WAY
-        )
-        kept = distance <= np.quantile(distance, _KEPT)
-        return torch.from_numpy((self.vertices[corners] * weights[..., None]).sum(1)), torch.from_numpy(kept)
+    def pairs(self, laid: Tensor, laid_faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of the points that count, (n,), and the vertices that they go to, (n,)."""
+        distance, rows = self.near(laid)
+        facing = (vertex_normals(laid, laid_faces).numpy() * self.normals[rows]).sum(1) >= SAME_WAY
+        kept = np.flatnonzero(facing & (distance <= np.quantile(distance, _KEPT)))
+        return torch.from_numpy(kept), torch.from_numpy(rows[kept])
 
 
 def _turns() -> list[Tensor]:
@@ -152,50 +161,66 @@ def _turns() -> list[Tensor]:
     return turns
 
 
-def _start(template: Tensor, target: _Target, turn: Tensor) -> _Pose:
+def _shapes(facemesh: FaceMesh) -> Tensor:
+    """(S, 468, 3)."""
+    return facemesh.shape_basis[:_SHAPES].double()
+
+
+def _start(facemesh: FaceMesh, target: _Target, turn: Tensor) -> _Fit:
     """The facemesh turned so, its foremost point, the tip of the nose, on the mesh's foremost one."""
-    skin = torch.from_numpy(target.vertices[target.skin])
+    template, skin = facemesh.template.double(), torch.from_numpy(target.vertices[target.skin])
     tip = skin[(skin @ turn[:, 2]).argmax()]
-    return turn, torch.ones((), dtype=torch.float64), tip - turn @ template[template[:, 2].argmax()]
+    one, none = torch.ones((), dtype=torch.float64), torch.zeros(_SHAPES, dtype=torch.float64)
+    return _Fit(turn, one, tip - turn @ template[template[:, 2].argmax()], none)
 
 
-def _iterate(template: Tensor, faces: Tensor, target: _Target, pose: _Pose) -> _Pose:
+def _coarse(facemesh: FaceMesh, target: _Target, fit: _Fit) -> _Fit:
+    """Iterated nearest points: the similarity alone."""
+    template = facemesh.template.double()
     for _ in range(_COARSE_ROUNDS):
-        pose = _step(template, faces, target, pose)
-    return pose
+        kept, rows = target.pairs(fit.laid(facemesh), facemesh.faces)
+        if len(kept) < _LEAST_PAIRS:  # most of it faces the wrong way: this start leads nowhere
+            return fit
+        pose = similarity_alignment(template[kept], torch.from_numpy(target.vertices)[rows])
+        fit = _Fit(*pose, fit.weights)
+    return fit
 
 
-def _step(template: Tensor, faces: Tensor, target: _Target, pose: _Pose) -> _Pose:
-    """One round of iterated nearest points, to vertices."""
-    laid = _posed(template, pose)
-    distance, rows = target.near(laid)
-    facing = (vertex_normals(laid, faces).numpy() * target.normals[rows]).sum(1) >= SAME_WAY
-    kept = facing & (distance <= np.quantile(distance, _KEPT))
-    if kept.sum() < 100:  # most of it faces the wrong way: this start leads nowhere
-        return pose
-    chosen = torch.from_numpy(kept)
-    return similarity_alignment(template[chosen], torch.from_numpy(target.vertices[rows[kept]]))
+def _fine(facemesh: FaceMesh, target: _Target, fit: _Fit) -> _Fit:
+    """One round of least squares on the distances from the tangent planes at the nearest vertices, linearized.
 
-
-def _posed(points: Tensor, pose: _Pose) -> Tensor:
-    rotation, scale, translation = pose
-    return scale * points @ rotation.T + translation
-
-
-def _unposed(points: Tensor, pose: _Pose) -> Tensor:
-    rotation, scale, translation = pose
-    return (points - translation) @ rotation / scale
-
-
-def _shape(facemesh: FaceMesh, places: Tensor, kept: Tensor) -> Tensor:
-    """(468, 3): the facemesh of the identity coefficients that bring its kept points nearest to (468, 3) places."""
-    basis = facemesh.shape_basis[:_SHAPES].double()
-    columns = basis[:, kept].flatten(1).T  # (3 n, S)
-    residual = (places - facemesh.template.double())[kept].flatten()
-    count = int(kept.sum())
-    gram = columns.T @ columns / count + _STIFFNESS * torch.eye(len(basis), dtype=torch.float64)
-    weights = torch.linalg.solve(gram, columns.T @ residual / count)
-    return facemesh.template.double() + torch.tensordot(weights, basis, dims=1)
+    Unknown are a small turn ω, a change of scale σ and a shift τ, all about the middle c of the points, and the identity
+    weights w, whose squares cost: x' = x + ω × (x - c) + σ (x - c) + τ + scale · rotation · Σ (w' - w) · shapes.
+    """
+    laid, vertices = fit.laid(facemesh), torch.from_numpy(target.vertices)
+    kept, rows = target.pairs(laid, facemesh.faces)
+    if len(kept) < _LEAST_PAIRS:
+        return fit
+    normals = torch.from_numpy(target.normals)[rows]
+    centre = laid.mean(0)
+    arm = (laid - centre)[kept]
+    moved = fit.scale * _shapes(facemesh) @ fit.rotation.T  # (S, 468, 3)
+    columns = torch.cat(
+        [
+            torch.linalg.cross(arm, normals),
+            (arm * normals).sum(-1, keepdim=True),
+            normals,
+            (moved[:, kept] * normals).sum(-1).T,
+        ],
+        1,
+    )  # (n, 3 + 1 + 3 + S)
+    residual = ((vertices[rows] - laid[kept]) * normals).sum(-1)
+    stiffness = torch.cat([torch.zeros(7), torch.full((len(fit.weights),), _STIFFNESS)]).double()
+    known = torch.cat([torch.zeros(7, dtype=torch.float64), fit.weights])
+    gram = columns.T @ columns / len(kept) + torch.diag(stiffness)
+    change = torch.linalg.lstsq(gram, columns.T @ residual / len(kept) - stiffness * known).solution
+    turn, grown = axis_angle_to_matrix(change[:3]), 1 + change[3]
+    return _Fit(
+        turn @ fit.rotation,
+        grown * fit.scale,
+        centre + change[4:7] + grown * turn @ (fit.translation - centre),
+        fit.weights + change[7:],
+    )
 
 
 def _regions(target: _Target, laid: Tensor, laid_faces: Tensor) -> Tensor:
