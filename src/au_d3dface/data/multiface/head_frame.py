@@ -43,7 +43,7 @@ _KEPT = 0.8
 """Share of the facemesh's points, the nearest ones, that count: its rim reaches hair and ears."""
 
 _SHAPES, _STIFFNESS = 20, 4e-7
-"""Identity weights used, and square metres that one of one standard deviation costs, against the mean square distance."""
+"""Identity weights used, and square metres that one standard deviation of one costs, beside the mean square distance."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ def find_head_frame(vertices: np.ndarray, faces: np.ndarray, name: str) -> HeadF
     share = len(target.pairs(laid, facemesh.faces)[0]) / len(laid)
     if not (median <= WORST_FIT and share >= LEAST_SHARE and SIZES[0] <= scale <= SIZES[1]):
         raise InputError(
-            f"No face is found on {name}: of the bundled face, made {scale:.2f} times as large, {share:.0%} lies on skin "
-            f"that faces the same way, {1000 * median:.1f} mm from it (median), where {LEAST_SHARE:.0%} and "
+            f"No face is found on {name}: of the bundled face, made {scale:.2f} times as large, {share:.0%} lies on "
+            f"skin that faces the same way, {1000 * median:.1f} mm from it (median), where {LEAST_SHARE:.0%} and "
             f"{1000 * WORST_FIT:.1f} mm are asked of a face at rest; name another expression as `neutral`."
         )
     rotation = fit.rotation.T.contiguous()
@@ -189,8 +189,8 @@ def _coarse(facemesh: FaceMesh, target: _Target, fit: _Fit) -> _Fit:
 def _fine(facemesh: FaceMesh, target: _Target, fit: _Fit) -> _Fit:
     """One round of least squares on the distances from the tangent planes at the nearest vertices, linearized.
 
-    Unknown are a small turn ω, a change of scale σ and a shift τ, all about the middle c of the points, and the identity
-    weights w, whose squares cost: x' = x + ω × (x - c) + σ (x - c) + τ + scale · rotation · Σ (w' - w) · shapes.
+    Unknown are a small turn ω, a change of scale σ and a shift τ, all about the middle c of the points, and the
+    identity weights w, whose squares cost: x' = x + ω × (x - c) + σ (x - c) + τ + scale · rotation · Σ (w' - w) · shapes.
     """
     laid, vertices = fit.laid(facemesh), torch.from_numpy(target.vertices)
     kept, rows = target.pairs(laid, facemesh.faces)
