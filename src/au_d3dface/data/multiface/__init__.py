@@ -9,7 +9,7 @@ vertices, faces = read_truth(rows[0])           # metres, in the head frame
 import os
 from typing import TYPE_CHECKING, Any
 
-from ...errors import AUD3DFaceError, UsageError
+from ...errors import UsageError
 from .copy import MultifaceReport, SubjectReport, check_multiface
 from .head_frame import HeadFrame
 from .truth import project_mesh, read_neutral_truth, read_truth, row_head_frame
@@ -54,7 +54,7 @@ def load_multiface(
         UsageError: a setting that does not exist or makes no sense, a subject or expression that is not there.
         InputError: no Multiface in the folder, files that are missing (unless skip_missing) or damaged.
     """
-    from .builder import SETTINGS, MultifaceBuilder, datasets
+    from .builder import SETTINGS, MultifaceBuilder
 
     unknown = [name for name in settings if name not in SETTINGS]
     if unknown:
@@ -64,10 +64,5 @@ def load_multiface(
     builder = MultifaceBuilder(cache_dir, data_dir=os.path.abspath(data_dir), **settings)
     if streaming:
         return builder.as_streaming_dataset(split)
-    try:
-        builder.download_and_prepare(num_proc=num_proc)
-    except datasets.exceptions.DatasetGenerationError as error:
-        if isinstance(error.__cause__, AUD3DFaceError):  # a sentence for people, wrapped by the library
-            raise error.__cause__ from error
-        raise
+    builder.download_and_prepare(num_proc=num_proc)
     return builder.as_dataset(split)

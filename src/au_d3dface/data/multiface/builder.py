@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from ...errors import InputError, MissingDependencyError, UsageError
+from ...errors import AUD3DFaceError, InputError, MissingDependencyError, UsageError
 from .copy import find_subjects
 from .files import MESH_BYTES, read_transform
 from .selection import Clip, select_clips
@@ -166,6 +166,15 @@ class MultifaceBuilder(datasets.GeneratorBasedBuilder):
         self.skipped = missing
         # A list is what the library shares out among processes and workers: every clip may be read alone.
         return [datasets.SplitGenerator("test", {"clips": clips})]
+
+    def _prepare_split_single(self, *arguments: Any, **named: Any) -> Iterator[Any]:
+        # The library wraps what goes wrong here, and on the way from another process the sentence for people is lost.
+        try:
+            yield from super()._prepare_split_single(*arguments, **named)
+        except datasets.exceptions.DatasetGenerationError as error:
+            if isinstance(error.__cause__, AUD3DFaceError):
+                raise error.__cause__ from None
+            raise
 
     def _generate_examples(self, clips: list[Clip]) -> Iterator[tuple[str, dict]]:
         for clip in clips:

@@ -43,7 +43,7 @@ _KEPT = 0.8
 """Share of the facemesh's points, the nearest ones, that count: its rim reaches hair and ears."""
 
 _SHAPES, _STIFFNESS = 20, 4e-7
-"""Identity weights used, and square metres that one standard deviation of one costs, beside the mean square distance."""
+"""Identity weights used; square metres that one standard deviation of one costs, beside the mean square distance."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,8 @@ def _fine(facemesh: FaceMesh, target: _Target, fit: _Fit) -> _Fit:
     """One round of least squares on the distances from the tangent planes at the nearest vertices, linearized.
 
     Unknown are a small turn ω, a change of scale σ and a shift τ, all about the middle c of the points, and the
-    identity weights w, whose squares cost: x' = x + ω × (x - c) + σ (x - c) + τ + scale · rotation · Σ (w' - w) · shapes.
+    identity weights w, whose squares cost:
+    x' = x + ω × (x - c) + σ (x - c) + τ + scale · rotation · Σ (w' - w) · shapes.
     """
     laid, vertices = fit.laid(facemesh), torch.from_numpy(target.vertices)
     kept, rows = target.pairs(laid, facemesh.faces)
