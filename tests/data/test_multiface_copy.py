@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from multiface_layout import FOLDERS, VERSION_1, Layout
 
+from au_d3dface.cli import main
+from au_d3dface.data import load_benchmark
 from au_d3dface.data.multiface import check_multiface
-from au_d3dface.errors import InputError
+from au_d3dface.errors import InputError, UsageError
 
 FIRST, SECOND = FOLDERS["6795937"], FOLDERS["002421669"]
 
@@ -27,11 +29,10 @@ def test_a_whole_copy(layout):
         assert (subject.listed, subject.tracked, subject.pictured) == (2, 2, 2)
         assert (subject.cameras, subject.pictured_cameras) == (3, 3)
         assert (subject.frames, subject.meshes, subject.pictures) == (4, 4, 12)
-    lines = report.lines()
+    lines = report.found()
     assert lines[0].endswith("2 of the 13 published subjects.")
     assert "script version 1; of 2 expressions in its frame list 2 have tracked meshes and 2 have pictures" in lines[1]
     assert "script version 2" in lines[2]
-    assert lines[-1] == "Nothing is damaged."
     assert len(check_multiface(layout.root / FIRST).subjects) == 1
 
 
@@ -102,7 +103,6 @@ def test_damage_is_told(layout, kind, sentence):
     assert len(report.problems) == 1
     assert sentence.format(meshes=folder / "tracked_mesh" / VERSION_1[1]) in report.problems[0]
     assert report.problems[0].startswith(f"{FIRST}: ")
-    assert report.lines()[-1] == report.problems[0]
 
 
 def test_distortion_is_told(tmp_path):
@@ -128,3 +128,24 @@ def test_folders_without_multiface(tmp_path, names, sentence):
         check_multiface(tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
         check_multiface(tmp_path / "none")
+
+
+def test_the_command_says_so(layout, capsys):
+    assert main(["prepare", "check", "multiface", str(layout.root)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 of the 13 published subjects." in printed
+    assert printed.endswith("it can be used\n")
+    (layout.root / FIRST / "KRT").write_text("400002\n1 2 3\n")
+    assert main(["prepare", "check", "multiface", str(layout.root)]) == 4
+    told = capsys.readouterr().err
+    assert told.startswith(f"au-d3dface: problem: {FIRST}: ")
+    assert "cannot be used as it is: 1 problem" in told
+    assert main(["prepare", "check", "multiface", str(layout.root / "nothing")]) == 4
+    assert "is not a folder" in capsys.readouterr().err
+
+
+def test_rows_by_the_name_of_the_benchmark(layout, tmp_path):
+    rows = load_benchmark("multiface", layout.root, split="test", streaming=True, image_size=(32, 21))
+    assert next(iter(rows))["subject"]
+    with pytest.raises(UsageError, match="not divided into parts"):
+        load_benchmark("multiface", layout.root, fold="P1")

@@ -73,22 +73,28 @@ def load_benchmark(
         for row in load_benchmark("disfa", data_dir="DISFA", fold="P1", split="test", streaming=True): ...
 
     Args:
-        name: "bp4d" or "disfa".
+        name: "bp4d", "disfa" or "multiface".
         data_dir: the folder of the copy.
         fold: the part that is tested: "P1", "P2", "P3", a part of your own `folds`, or "all"; the others are the split
-            "train". Never a number.
+            "train". Never a number. Multiface, which is for evaluation alone, takes none.
         streaming: reads rows as they are asked for, and stores nothing.
         split: "train" or "test"; None gives both, by name.
         num_proc: processes that build; rows and their order do not depend on it.
         cache_dir: where built rows are kept; None for the library's own cache.
         settings: of `BenchmarkConfig`, such as clip_length, prepared, frames, action_units, folds, missing; for DISFA
-            also camera, present_from and first_picture.
+            also camera, present_from and first_picture; for Multiface those of `load_multiface`, whose columns differ.
 
     Raises:
         MissingDependencyError: the library `datasets` is not installed.
         UsageError: a setting that does not exist or makes no sense.
         InputError: the folder holds no such benchmark, or files are missing or damaged.
     """
+    if name == "multiface":
+        from .multiface import load_multiface
+
+        if fold is not None:
+            raise UsageError("Multiface is not divided into parts: nobody is trained on it; leave fold out")
+        return load_multiface(data_dir, streaming, split, num_proc, cache_dir, **settings)
     if split not in (None, "train", "test"):
         raise UsageError(f"There is no split {split!r}; choose train or test.")
     builder = benchmark_builder(name, data_dir, fold, cache_dir, **settings)

@@ -128,8 +128,8 @@ class MultifaceReport:
         """Every subject's, with its name in front."""
         return [f"{subject.name}: {problem}" for subject in self.subjects for problem in subject.problems]
 
-    def lines(self) -> list[str]:
-        """The report, for people."""
+    def found(self) -> list[str]:
+        """What is there, for people."""
         lines = [f"Multiface in {self.folder}: {len(self.subjects)} of the {NUM_SUBJECTS} published subjects."]
         for subject in self.subjects:
             if subject.version is not None:
@@ -139,7 +139,7 @@ class MultifaceReport:
                     f"{subject.pictured_cameras} of {subject.cameras} cameras have pictures; {subject.frames:,} frames "
                     f"of the expressions here, {subject.meshes:,} meshes, {subject.pictures:,} pictures."
                 )
-        return lines + self.problems + ["Nothing is damaged."] * (not self.problems)
+        return lines
 
 
 def find_subjects(data_dir: str | os.PathLike[str]) -> list[Path]:
