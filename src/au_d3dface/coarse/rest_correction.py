@@ -5,8 +5,8 @@ far off it is depends on the face, and was learned by `training.learn_rest_corre
 surfaces are known; real ones were not at hand.
 
 Only depth is corrected, along z of the head frame: x and y are what the camera sees. (Synthetic people's points differ
-from the tracked ones in x and y too, but putting them there moves outline and brows off real faces by some millimetres.)
-The correction holds no shift and no tilt of the face, so that the head pose that was fitted stays the face's.
+from the tracked ones in x and y too, but putting them there moves outlines and brows off real faces by millimetres.) The
+correction holds no shift and no tilt of the face, so that the head pose that was fitted stays the face's.
 """
 
 from importlib.resources import files
@@ -23,8 +23,9 @@ from ..tracking import NUM_FACE_LANDMARKS
 
 ASSET = "rest_correction.safetensors"
 
-LIMIT = 3.0
-"""Standard deviations over people up to which a trait of a face is followed: of faces beyond, nothing was learned."""
+LIMIT = 2.0
+"""Standard deviations over people up to which a trait of a face is followed: real faces lie farther from the mean than
+the synthetic ones that this was learned on, of which nothing is lost by it."""
 
 _SHAPES: dict[str, tuple[int | None, ...]] = {
     "mean": (NUM_FACE_LANDMARKS, 3),
@@ -37,9 +38,9 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {
 class RestCorrection:
     """The depth to be added to a face at rest, of the 468 points, from that face alone.
 
-    With the face laid on `mean` by a similarity, a trait is the product of its difference from the mean with the trait's
-    direction, in standard deviations over people, and the depth is  mean_depth + Σ_k trait_k · depth_k. Traits are
-    symmetric or antisymmetric between left and right, so that a mirrored face has the mirrored correction.
+    With the face laid on `mean` by a similarity, a trait is the product of its difference from the mean with the
+    trait's direction, in standard deviations over people, and the depth is  mean_depth + Σ_k trait_k · depth_k. Traits
+    are symmetric or antisymmetric between left and right, so that a mirrored face has the mirrored correction.
 
     Attributes:
         mean: (468, 3) metres, the mean face at rest.
@@ -71,7 +72,9 @@ class RestCorrection:
                     f"{source} is no correction of resting faces: its tensor {name!r} is {found or 'missing'}."
                 )
         if len(tensors["traits"]) != len(tensors["depth"]):
-            raise CheckpointError(f"{source} is no correction of resting faces: its traits and depths differ in number.")
+            raise CheckpointError(
+                f"{source} is no correction of resting faces: traits and depths differ in number."
+            )
         return cls(**{name: tensors[name].float() for name in _SHAPES})  # stored as float16, to be small
 
     def __call__(self, neutral: Tensor) -> Tensor:

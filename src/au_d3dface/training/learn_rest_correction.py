@@ -34,6 +34,9 @@ TRAITS = 40
 STRENGTH = 0.05
 """Principal components that say who a face is, and the ridge as a share of the number of faces."""
 
+LEAST = 1e-3
+"""What varies by less than this share of the first component is none."""
+
 MIN_FRAMES = 20
 """Of a sequence in which the tracker found the face in fewer, the face at rest is hardly known."""
 
@@ -71,7 +74,7 @@ def learn(fitted: Tensor, true: Tensor) -> RestCorrection:
     mean = faces.mean(0)
     mean = (mean + mirrored(mean)) / 2
     _, singular, directions = torch.linalg.svd((faces - mean).flatten(1), full_matrices=False)
-    count = min(TRAITS, len(fitted) - 1)
+    count = min(TRAITS, int((singular > LEAST * singular[0]).sum()))
     deviation = singular[:count] / len(faces) ** 0.5
     traits, symmetric = halves((directions[:count] / deviation[:, None]).unflatten(1, (-1, 3)))
     values = (faces - mean).flatten(1) @ traits.flatten(1).T
@@ -118,7 +121,7 @@ def write(correction: RestCorrection, output: Path) -> None:
 
 
 def report(correction: RestCorrection, fitted: Tensor, true: Tensor) -> str:
-    """How far (R, 468, 3) fitted faces are from the true points, each after a similarity, with the correction and without."""
+    """How far (R, 468, 3) fitted faces are from the true points after a similarity, with the correction and without."""
     corrected = torch.stack([face + correction(face) for face in fitted])
     lines = []
     for name, faces in (("landmarks alone", fitted), ("corrected", corrected)):
