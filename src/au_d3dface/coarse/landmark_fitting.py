@@ -2,8 +2,7 @@
 
 One identity and one neutral face a person (`neutral.py`), then pose, camera and expression of every frame
 (`frame_fitting.py`). No smoothing over time: a blink is followed without lag. On facemesh, what the tracker gets wrong
-in depth is then taken back in the face at rest, and with it in every frame (`rest_correction.py`); the fits know nothing
-of it.
+in depth is then taken back in the face at rest, and with it in every frame (`rest_correction.py`); no fit knows of it.
 """
 
 import numpy as np

@@ -5,8 +5,8 @@ far off it is depends on the face, and was learned by `training.learn_rest_corre
 surfaces are known; real ones were not at hand.
 
 Only depth is corrected, along z of the head frame: x and y are what the camera sees. (Synthetic people's points differ
-from the tracked ones in x and y too, but putting them there moves outlines and brows off real faces by millimetres.) The
-correction holds no shift and no tilt of the face, so that the head pose that was fitted stays the face's.
+from the tracked ones in x and y too, but putting them there moves outlines and brows off real faces by millimetres.)
+The correction holds no shift and no tilt of the face, so that the head pose that was fitted stays the face's.
 """
 
 from importlib.resources import files
@@ -72,9 +72,7 @@ class RestCorrection:
                     f"{source} is no correction of resting faces: its tensor {name!r} is {found or 'missing'}."
                 )
         if len(tensors["traits"]) != len(tensors["depth"]):
-            raise CheckpointError(
-                f"{source} is no correction of resting faces: traits and depths differ in number."
-            )
+            raise CheckpointError(f"{source} is no correction of resting faces: traits and depths differ in number.")
         return cls(**{name: tensors[name].float() for name in _SHAPES})  # stored as float16, to be small
 
     def __call__(self, neutral: Tensor) -> Tensor:
