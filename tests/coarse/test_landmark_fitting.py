@@ -48,7 +48,8 @@ def test_recovers_faces_of_the_bundled_model(make_film_of, seed):
     expression = torch.zeros(60, model.expression_basis.shape[0])
     expression[25:] = torch.randn(len(expression[0]), generator=random)
     truth = make_film_of(model, expression, noise=0.15)
-    found = LandmarkFitting(model)(truth.face())
+    # These landmarks are where the face is, depth and all: what a tracker gets wrong is not among them.
+    found = LandmarkFitting(model, correct_rest=False)(truth.face())
     assert angles(found.rotation, truth.rotation).max() < np.deg2rad(2)
     motion = found.vertices - found.neutral_vertices - (truth.vertices - truth.neutral)
     assert motion.norm(dim=-1).mean() < 4e-4

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from au_d3dface import facs
-from au_d3dface.coarse import load_coarse
+from au_d3dface.coarse import LandmarkFitting, load_coarse
 from au_d3dface.data import collate_clips
 from au_d3dface.data.synthetic.pool import SequencePool, SyntheticClips, build_pool
 from au_d3dface.data.synthetic.responses import left_side_weight, read_pyfeat_map, smooth_fields
@@ -106,21 +106,33 @@ def test_the_truth_lies_on_the_fit(pool):
     assert moved[291, 0] > 0 > moved[61, 0]  # outwards
 
 
-def test_true_vertices_are_the_weights_geometry_in_the_frame_of_the_fit(sampler, pool):
+def test_true_vertices_are_the_weights_geometry_in_the_frame_of_the_fit(sampler, coarse, pool):
     """One similarity a sequence takes the tracker's face at rest to S̄, and the true displacement with it."""
     geometry = load_tracker_response().true_expression
     for index in range(2):
         sequence = sampler(index)
         displacement = torch.tensordot(torch.from_numpy(sequence.weights), geometry, dims=1)  # (T, 468, 3)
         neutral = torch.from_numpy(sequence.neutral)
-        rotation, scale, translation = similarity_alignment(neutral, pool.neutral[index])
+        correction = coarse(sequence.face).rest_correction  # not the tracker's: truth has it as S̄ has it
+        rotation, scale, translation = similarity_alignment(neutral, pool.neutral[index] - correction)
         torch.testing.assert_close(pool.alignment[index], scale * rotation)
-        expected = scale * (neutral + displacement) @ rotation.mT + translation
+        expected = scale * (neutral + displacement) @ rotation.mT + translation + correction
         torch.testing.assert_close(pool.true_vertices(index), expected, atol=2e-5, rtol=0)  # weights are kept as half
         torch.testing.assert_close(pool.true_vertices(index, slice(3, 8)), pool.true_vertices(index)[3:8])
         # A turn of the whole by one rotation: distances within the truth are those of the displacement, scaled.
         moved = (pool.true_vertices(index) - pool.true_neutral[index]).norm(dim=-1)
         torch.testing.assert_close(moved, scale * displacement.norm(dim=-1), atol=2e-5, rtol=0)
+
+
+def test_training_sees_the_same_whether_faces_are_corrected_at_rest_or_not(sampler, pool):
+    """Of what the network reads, and of what it must add, the correction is no part: checkpoints stay valid."""
+    plain = build_pool(sampler, LandmarkFitting(load_face_model("facemesh"), correct_rest=False), 2)
+    assert (pool.neutral[:2] - plain.neutral)[..., 2].abs().mean() > 5e-4
+    assert torch.equal(pool.expression[:2], plain.expression)
+    for index in range(2):
+        for meshes in (SequencePool.vertices, SequencePool.true_vertices):
+            ours, theirs = (meshes(made, index) - made.neutral[index] for made in (pool, plain))
+            torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
 
 
 def test_the_truth_holds_action_units_and_distractors(sampler):

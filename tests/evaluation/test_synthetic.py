@@ -129,7 +129,7 @@ def test_the_truth_is_that_of_training(sampler):
     fitting = LandmarkFitting(FaceMesh())
     pool = build_pool(sampler, fitting, 2)
     sequence = sampler(1)
-    truth = TrackedRestTruth()(sequence, pool.neutral[1])
+    truth = TrackedRestTruth()(sequence, pool.neutral[1], fitting(sequence.face).rest_correction)
     assert torch.allclose(truth.rest, pool.true_neutral[1], atol=1e-6)
     # The pool keeps weights in half precision.
     assert torch.allclose(truth.rest + truth.displacement, pool.true_vertices(1), atol=2e-5)
@@ -212,7 +212,7 @@ def test_meshes_are_compared_with_the_truth_by_region(model, sampler, kit):
     sequence = sampler(2)
     fitting = LandmarkFitting(FaceMesh())
     coarse = fitting(sequence.face)
-    truth = TrackedRestTruth()(sequence, coarse.neutral_vertices)
+    truth = TrackedRestTruth()(sequence, coarse.neutral_vertices, coarse.rest_correction)
     true = truth.rest + truth.displacement
     beside = true + torch.tensor([0.0, 0.001, 0.0])
     first = int(np.argmax(sequence.face.valid))
@@ -275,7 +275,7 @@ def test_jitter_counts_where_the_truth_stands_still_and_lag_is_in_samples(model,
     seen = sequence.face.valid
     sequence = replace(sequence, weights=weights)
     coarse = LandmarkFitting(FaceMesh())(sequence.face)
-    truth = TrackedRestTruth()(sequence, coarse.neutral_vertices)
+    truth = TrackedRestTruth()(sequence, coarse.neutral_vertices, coarse.rest_correction)
     first = int(np.argmax(seen))
     late = truth.displacement.roll(1, 0)
     late[0] = 0
@@ -321,7 +321,7 @@ def test_without_calibration_the_mean_face_is_subtracted(model, sampler):
     """The displacement that the network reads is then from the template, of which nobody is an exact copy."""
     read = []
     spy = Oracle(model, lambda vertices, neutral: read.append(neutral[0]) or vertices)
-    fitting = LandmarkFitting(FaceMesh())
+    fitting = LandmarkFitting(FaceMesh(), correct_rest=False)  # what it adds to each is no motion
     sequence = sampler(1)
     spy.start_decoding, spy.decode_step = model.start_decoding, model.decode_step
     calibrated_rows(spy, fitting, sequence)
@@ -566,7 +566,7 @@ def test_the_figure_shows_people_spread_over_the_folders_at_their_strongest(mode
     for name, sequence, is_rendered in shown:
         item = error_maps.error_map(sequence, name, evaluation, is_rendered)
         decoded = decode(model, evaluation.fitting(sequence.face), sequence.times)
-        truth = TrackedRestTruth()(sequence, decoded.neutral)
+        truth = TrackedRestTruth()(sequence, decoded.neutral, decoded.rest_correction)
         frame = np.flatnonzero([torch.allclose(item.true, truth.rest + motion) for motion in truth.displacement])[0]
         assert f"{sequence.times[frame]:.1f} s" in item.name
         motion = truth.displacement.norm(dim=-1).mean(-1)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from au_d3dface.coarse import load_coarse
+from au_d3dface.coarse import LandmarkFitting, load_coarse
 from au_d3dface.data.synthetic.rendered_sequences import PER_SHARD
 from au_d3dface.data.synthetic.sequences import HELD_OUT_SEED
 from au_d3dface.errors import CheckpointError, InputError, OutputError
@@ -84,6 +84,12 @@ def test_pools_are_made_once(coarse, tmp_path, monkeypatch):
         before = set(tmp_path.iterdir())
         pools(replace(ARGUMENTS, **change), coarse, tmp_path)
         assert len(set(tmp_path.iterdir()) - before) >= 1, change
+
+
+def test_another_correction_of_faces_at_rest_makes_other_pools(coarse, tmp_path):
+    pools(ARGUMENTS, coarse, tmp_path)
+    pools(ARGUMENTS, LandmarkFitting(coarse.face_model, correct_rest=False), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_folder_for_pools_may_be_named(coarse, tmp_path):

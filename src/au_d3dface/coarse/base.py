@@ -35,6 +35,8 @@ class CoarseSequence:
         valid: (T,) bool.
         residual: (T,), root mean square distance of fitted to tracked landmarks in the image plane, as a fraction of
             the distance between the outer eye corners; NaN where not valid.
+        rest_correction: (V, 3) metres, what S̄ and every S_j hold beyond what the landmarks say (`RestCorrection`).
+            None where nothing was added.
         pose: (T, P) articulation (jaw, neck, eyes) where the face model has joints, else None.
         texture: albedo in [0, 1], an (S, S, 3) map over the face model's uv (row 0 at v = 1) or (V, 3) at the vertices;
             (A,) coefficients where the reconstructor has a model of albedo (DECA). None where not estimated.
@@ -52,6 +54,7 @@ class CoarseSequence:
     translation: Tensor
     valid: Tensor
     residual: Tensor
+    rest_correction: Tensor | None = None
     pose: Tensor | None = None
     texture: Tensor | None = None
     lighting: Tensor | None = None

@@ -1,7 +1,8 @@
-"""The default coarse reconstructor: a linear face model fitted to tracked landmarks, nothing learned here.
+"""The default coarse reconstructor: a linear face model fitted to tracked landmarks.
 
 One identity and one neutral face a person (`neutral.py`), then pose, camera and expression of every frame
-(`frame_fitting.py`). No smoothing over time: a blink is followed without lag.
+(`frame_fitting.py`). No smoothing over time: a blink is followed without lag. On facemesh, what the tracker gets wrong
+in depth is then taken back in the face at rest, and with it in every frame (`rest_correction.py`); no fit knows of it.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import NoFaceError
-from ..face_models import FaceModel
+from ..face_models import FaceMesh, FaceModel
 from ..tracking import TrackedFace
 from ..tracking.base import NUM_LANDMARKS
 from .base import CoarseSequence, timeline
@@ -19,6 +20,7 @@ from .detail import DetailInterpolator
 from .frame_fitting import FrameFit, FrameFitter
 from .landmark_basis import LandmarkBasis
 from .neutral import Neutral, NeutralEstimator
+from .rest_correction import RestCorrection
 
 MAX_NEUTRAL_FRAMES = 150
 CHUNK = 128
@@ -51,9 +53,11 @@ class LandmarkFitting:
             millimetres from person to person.
         outlier: metres in the image plane beyond which a landmark's residual counts linearly.
         iterations: Gauss-Newton steps a frame.
+        correct_rest: whether the face at rest is corrected in depth; only facemesh can be.
 
     Raises:
         UsageError: the face model has no embedding of the 468 landmarks.
+        CheckpointError: the package's correction is missing or damaged.
     """
 
     name = "landmarks"
@@ -67,12 +71,14 @@ class LandmarkFitting:
         depth_weight: float = 0.3,
         outlier: float = 3e-3,
         iterations: int = 3,
+        correct_rest: bool = True,
     ) -> None:
         self.face_model = face_model
         self.outlier, self.depth_weight, self.iterations = outlier, depth_weight, iterations
         self.basis = LandmarkBasis(face_model)
         self.detail = DetailInterpolator(face_model, self.basis.template)
         self.neutral_estimator = NeutralEstimator(self.basis, outlier, depth_weight)
+        self.rest_correction = RestCorrection.load() if correct_rest and face_model.name == FaceMesh.name else None
 
     @torch.no_grad()
     def __call__(
@@ -140,6 +146,11 @@ class LandmarkFitting:
 
     def neutral_vertices(self, neutral: Neutral) -> Tensor:
         """(V, 3) metres, S̄."""
+        tracked = self.tracked_neutral(neutral)
+        return tracked if self.rest_correction is None else tracked + self.rest_correction(tracked)
+
+    def tracked_neutral(self, neutral: Neutral) -> Tensor:
+        """(V, 3) metres, S̄ as the landmarks alone say it."""
         return self.face_model(neutral.shape, neutral.rest) + self.detail(neutral.detail)
 
     def assemble(self, neutral: Neutral, fit: FrameFit, residual: Tensor, valid: Tensor) -> CoarseSequence:
@@ -150,6 +161,7 @@ class LandmarkFitting:
         basis = self.face_model.expression_basis
         return CoarseSequence(
             shape=neutral.shape,
+            rest_correction=None if self.rest_correction is None else neutral_vertices - self.tracked_neutral(neutral),
             expression=expression,
             vertices=(expression @ basis.flatten(1)).view(total, *neutral_vertices.shape).add_(neutral_vertices),
             neutral_vertices=neutral_vertices,

@@ -46,6 +46,7 @@ class Decoded:
     Attributes:
         frames: (K,) input frame of each sample, -1 where the person is not seen; only the others mean anything.
         coarse, vertices: (K, V, 3) metres, coarse and refined. neutral: (V, 3).
+        rest_correction: (V, 3) metres, as in `CoarseSequence`, or None.
         probabilities: (K, N). decisions: (K, N) bool. intensities: (K, N) 0-5, or None.
     """
 
@@ -53,6 +54,7 @@ class Decoded:
     coarse: Tensor
     vertices: Tensor
     neutral: Tensor
+    rest_correction: Tensor | None
     probabilities: np.ndarray
     decisions: np.ndarray
     intensities: np.ndarray | None
@@ -140,6 +142,7 @@ def decode(model: AUD3DFaceForReconstruction, coarse: CoarseSequence, times: np.
         coarse=vertices,
         vertices=output.vertices[0].float().cpu(),
         neutral=coarse.neutral_vertices,
+        rest_correction=coarse.rest_correction,
         probabilities=probabilities,
         decisions=probabilities >= _thresholds(model),
         intensities=intensities,

@@ -119,7 +119,10 @@ def error_map(sequence: TrackedSequence, name: str, evaluation: SyntheticEvaluat
     coarse = evaluation.fitting(sequence.face)
     decoded = decode(evaluation.model, coarse, sequence.times)
     on_kit = rendered and evaluation.kit is not None
-    truth = (evaluation.kit if on_kit else evaluation.tracked_rest)(sequence, decoded.neutral)
+    if on_kit:
+        truth = evaluation.kit(sequence, decoded.neutral)
+    else:
+        truth = evaluation.tracked_rest(sequence, decoded.neutral, decoded.rest_correction)
     moved = truth.displacement[np.maximum(decoded.frames, 0)].norm(dim=-1).mean(-1)
     sample = int(np.where(decoded.valid, moved.numpy(), -1.0).argmax())
     frame = int(decoded.frames[sample])

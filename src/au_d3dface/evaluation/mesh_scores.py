@@ -137,7 +137,7 @@ def mesh_scores(
     """
     valid = torch.from_numpy(decoded.valid)
     frames = np.maximum(decoded.frames, 0)
-    truth = tracked_rest(sequence, decoded.neutral)
+    truth = tracked_rest(sequence, decoded.neutral, decoded.rest_correction)
     errors = _errors("", decoded, truth, valid, frames)
     if kit is not None:
         errors |= _errors("kit_", decoded, kit(sequence, decoded.neutral), valid, frames)

@@ -4,14 +4,15 @@ There are two truths. Both are brought into the frame of the fit by the similari
 the estimated neutral face, once a sequence: neither the scale of a single view nor the frame of the template counts as
 an error of the shape (what the scale was off by is told apart, as `size`).
 
-- "tracked rest" needs no files: what the tracker says of the person at rest, plus the displacement of ICT-FaceKit's
-  surface at the 468 points, from the statistics in the package. It is what training takes for true (`SequencePool`).
+- "tracked rest" needs no files: what the tracker says of the person at rest, with the correction in depth that the fit
+  has (`RestCorrection`), plus the displacement of ICT-FaceKit's surface at the 468 points, from the statistics in the
+  package. It is what training takes for true (`SequencePool`).
 - "kit" needs ICT-FaceKit: the person's own 9,409-vertex surface in every frame, at rest and moved, and on it the 468
-  points of the kit's embedding. Only this one knows where the skin is; where the tracker sees a resting face wrongly,
-  the former does not notice.
+  points of the kit's embedding. Only this one knows where the skin is: where the tracker sees a resting face wrongly,
+  and whether the correction is right, the former does not notice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,9 +45,12 @@ class TrackedRestTruth:
     def __init__(self) -> None:
         self.geometry = load_tracker_response().true_expression  # (57, 468, 3)
 
-    def __call__(self, sequence: TrackedSequence, neutral: Tensor) -> TrueMeshes:
-        """`neutral`: (468, 3) metres, the estimated face at rest."""
-        return _aligned(torch.from_numpy(sequence.neutral), neutral, sequence, self.geometry)
+    def __call__(self, sequence: TrackedSequence, neutral: Tensor, correction: Tensor | None = None) -> TrueMeshes:
+        """`neutral`: (468, 3) metres, the estimated face at rest. `correction`: (468, 3), the part of it that was added
+        to what the landmarks say, or None."""
+        tracked = neutral if correction is None else neutral - correction
+        truth = _aligned(torch.from_numpy(sequence.neutral), tracked, sequence, self.geometry)
+        return truth if correction is None else replace(truth, rest=truth.rest + correction)
 
 
 class KitTruth:

@@ -113,6 +113,10 @@ def _digest(source: SequenceSource, coarse: CoarseReconstructor, count: int) -> 
             digest.update(source.response[name].tobytes())
         if source.people is not None:
             digest.update(source.people.displacement.tobytes())
+    correction = getattr(coarse, "rest_correction", None)  # of landmark fitting; other reconstructors have none
+    if correction is not None:
+        for tensor in (correction.mean, correction.traits, correction.mean_depth, correction.depth):
+            digest.update(tensor.numpy().tobytes())
     digest.update(coarse.face_model.template.numpy().tobytes())
     digest.update(coarse.face_model.expression_basis.numpy().tobytes())
     return digest.hexdigest()[:12]

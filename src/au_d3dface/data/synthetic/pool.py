@@ -51,14 +51,15 @@ class SequencePool:
     vertices = neutral + expression · expression_basis, the coarse meshes S_j. The true mesh is what the tracker says of
     the person at rest plus the true displacement, in the head frame of the fit: one similarity a sequence (`alignment`,
     scale times rotation) takes it there, for neither the scale of a single view nor the frame of the template is to be
-    learned.
+    learned. What the reconstructor adds to what the tracker says at rest, the same for all frames, is added to the true
+    mesh as well: it is not to be learned again.
 
     Attributes:
         neutral: (n, V, 3) metres, S̄, as the coarse reconstructor estimated it from the sequence.
         expression: (n, T, E).
         valid: (n, T) bool.
         intensity: (n, T, 19, 2) float16 of facs.ALL, left and right.
-        true_neutral: (n, V, 3), aligned to S̄.
+        true_neutral: (n, V, 3), aligned to S̄, with the same correction as S̄.
         alignment: (n, 3, 3).
         weights: (n, T, 57) float16 of ICT-FaceKit's expression shapes.
         expression_basis: (E, V, 3), of the face model.
@@ -204,15 +205,16 @@ def _fit(source: SequenceSource, reconstructor: CoarseReconstructor, basis: Tens
         return _unseen(sequence, reconstructor.face_model.template.float().cpu(), len(basis))
     coarse = reconstructor(sequence.face)
     neutral = coarse.neutral_vertices.float()
+    correction = torch.zeros_like(neutral) if coarse.rest_correction is None else coarse.rest_correction.float()
     true_neutral = torch.from_numpy(sequence.neutral)
-    rotation, scale, translation = similarity_alignment(true_neutral, neutral)
+    rotation, scale, translation = similarity_alignment(true_neutral, neutral - correction)
     alignment = scale * rotation
     return {
         "neutral": neutral,
         "expression": coarse.expression.float(),
         "valid": coarse.valid.bool(),
         "intensity": torch.from_numpy(sequence.intensity).half(),
-        "true_neutral": true_neutral @ alignment.mT + translation,
+        "true_neutral": true_neutral @ alignment.mT + translation + correction,
         "alignment": alignment,
         "weights": torch.from_numpy(sequence.weights).half(),
     }
