@@ -17,7 +17,7 @@ from pathlib import Path
 from . import __version__
 from .command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
 from .conversion import add_convert
-from .errors import AUD3DFaceError, NoFaceError
+from .errors import AUD3DFaceError, NoFaceError, UsageError
 from .evaluation.commands import add_evaluate
 from .preparation import add_prepare
 from .preparation_check import COMMAND, add_prepare_check
@@ -208,6 +208,32 @@ def _add_assets(commands) -> None:
     command.add_argument("--quiet", action="store_true", help="no progress bar and no report")
     command.set_defaults(run=_fetch_ict_facekit)
     add_convert(kinds)
+    masks = kinds.add_parser(
+        "masks",
+        help="draw a face model's regions of action units",
+        description="Draws the region of each action unit, M of Eq. 7, on a face model: the bundled one, or one of "
+        "your own files.",
+    )
+    masks.add_argument("--face-model", default="facemesh", metavar="NAME", help="facemesh, ict or flame")
+    masks.add_argument("--path", metavar="PATH", help="its files (default: where they are found)")
+    masks.add_argument("-o", "--output", default="au_masks.png", metavar="FILE", help="default: %(default)s")
+    masks.set_defaults(run=_draw_masks)
+
+
+def _draw_masks(options: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from .export.files import atomic_path, output_errors
+    from .face_models import load_face_model
+    from .rendering.mask_sheet import draw_au_masks
+
+    if Path(options.output).suffix.lower() not in (".png", ".jpg"):
+        raise UsageError(f"{options.output} must end in .png or .jpg")
+    picture = draw_au_masks(load_face_model(options.face_model, options.path))
+    with output_errors(options.output), atomic_path(options.output) as temporary:
+        Image.fromarray(picture).save(temporary, "jpeg" if str(options.output).lower().endswith("jpg") else "png")
+    print(options.output)
+    return 0
 
 
 def _fetch_ict_facekit(options: argparse.Namespace) -> int:
