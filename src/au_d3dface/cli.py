@@ -86,8 +86,8 @@ def _add_reconstruct(commands) -> None:
     command.add_argument(
         "--formats",
         metavar="LIST",
-        help="what to write, separated by commas, out of csv, npz, glb, overlay, timeline, obj, texture and render; "
-        "with one of the last two the person's colours are estimated, and glb and obj have them too "
+        help="what to write, separated by commas, out of csv, npz, glb, overlay, timeline, strip, obj, texture and "
+        "render; with one of the last two the person's colours are estimated, and glb and obj have them too "
         "(default: csv,npz,glb,overlay,timeline)",
     )
     command.add_argument(
