@@ -8,14 +8,13 @@ missing, 130 interrupted.
 
 import argparse
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
-from .command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
+from .command_line import SAMPLE, Interrupts, ProgressBar, add_landmarker_option, add_model_options, input_path
 from .conversion import add_convert
 from .errors import AUD3DFaceError, NoFaceError, UsageError
 from .evaluation.commands import add_evaluate
@@ -35,10 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:2] == COMMAND.split():
         arguments[:2] = [COMMAND]
     options = _parser().parse_args(arguments)
-    # Someone who stops the program politely (a scheduler, `kill`) gets the same tidying up as Ctrl-C.
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return options.run(options)
+        with Interrupts():
+            return options.run(options)
     except AUD3DFaceError as error:
         print(f"au-d3dface: error: {error}", file=sys.stderr)
         return error.exit_status
@@ -48,8 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("au-d3dface: interrupted; nothing was left half-written", file=sys.stderr)
         return 130
-    finally:
-        signal.signal(signal.SIGTERM, previous)  # a Python program that calls this goes on as it was
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,6 +1,7 @@
 """What the commands of the command line share: the input named `sample`, options of the model, progress bars."""
 
 import argparse
+import signal
 from pathlib import Path
 
 SAMPLE = "sample"
@@ -30,8 +31,39 @@ def add_landmarker_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+class Interrupts:
+    """Ctrl-C, and the polite stop of a scheduler or `kill` alike, raise KeyboardInterrupt while this is entered.
+
+    Libraries that try an import, or tidy up as an object goes, swallow the exception at times; so it is raised again at
+    the next sign of progress (`insist`). Signals belong to the process, and so does `asked`.
+    """
+
+    asked = False
+
+    def __enter__(self) -> "Interrupts":
+        Interrupts.asked = False
+        self.previous = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_) -> None:
+        Interrupts.asked = False
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)  # a Python program that calls a command goes on as it was
+
+    @staticmethod
+    def _stop(number, frame) -> None:
+        Interrupts.asked = True
+        raise KeyboardInterrupt
+
+    @classmethod
+    def insist(cls) -> None:
+        """Raises KeyboardInterrupt where it was asked for."""
+        if cls.asked:
+            raise KeyboardInterrupt
+
+
 class ProgressBar:
-    """A progress bar on standard error, one a stage; none where that is not a terminal."""
+    """A progress bar on standard error, one a stage; none where that is not a terminal. Interrupts are seen here."""
 
     def __init__(self, quiet: bool):
         self.quiet = quiet
@@ -48,6 +80,7 @@ class ProgressBar:
         self(stage, 0, None)
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
+        Interrupts.insist()
         if stage != self.stage:
             from tqdm import tqdm
 
