@@ -66,6 +66,22 @@ def test_the_trackers_own_landmarks_on_request(scene):
     assert off.item() == pytest.approx(3 * 2**0.5 * 2 / SIZE, rel=1e-3)
 
 
+def test_each_person_has_an_offset_of_their_own_in_the_landmarks_alone(scene):
+    vertices, batch = scene
+    offsets = torch.zeros(3, 68, 3)
+    offsets[2, :, 0] = 0.004  # metres to the subject's left: 2 of the picture's 96 pixels at 500 a metre
+    moved = batch | {"sequence": torch.tensor([2])}
+    wanted = supervision(offsets=offsets)(vertices - torch.tensor([0.004, 0, 0]), moved)
+    assert landmark_loss(**wanted["landmarks"]) < 1e-5
+    other = supervision(offsets=offsets)(vertices, batch | {"sequence": torch.tensor([2])})
+    assert 0.03 < landmark_loss(**other["landmarks"]) < 2 * 2 / SIZE + 1e-4
+    assert image_loss(**other["image"]) < 0.003
+    assert (
+        landmark_loss(**supervision(offsets=offsets)(vertices, batch | {"sequence": torch.tensor([1])})["landmarks"])
+        < 1e-5
+    )
+
+
 def test_what_cannot_be_seen_or_is_masked_is_not_compared(scene):
     vertices, batch = scene
     hidden = batch | {"visible": torch.zeros_like(batch["visible"])}

@@ -5,6 +5,7 @@ are the same, and memory holds one sequence at a time. Most people want `au_d3df
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class BenchmarkConfig(datasets.BuilderConfig):
     missing: str = "error"
 
 
-class BenchmarkBuilder(datasets.GeneratorBasedBuilder):
+class BenchmarkBuilder(datasets.GeneratorBasedBuilder, ABC):
     """Base of `BP4D` and `DISFA`.
 
     Columns of both kinds of rows: `sequence`, `subject`, `task` (empty for DISFA); `times_from`, where times come from:
@@ -117,9 +118,9 @@ class BenchmarkBuilder(datasets.GeneratorBasedBuilder):
             digest.update(_bytes(arguments["folds"]))
         super().__init__(cache_dir, data_dir=data_dir, hash=digest.hexdigest()[:16], **arguments)
 
+    @abstractmethod
     def find(self, data_dir: str, **arguments: Any) -> Layout:
         """The files of the benchmark in a folder."""
-        raise NotImplementedError
 
     @property
     def settings(self) -> RowSettings:

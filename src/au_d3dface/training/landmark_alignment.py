@@ -23,8 +23,8 @@ FEW = 3.0
 """Frames at rest, about as many as are needed to believe what no identity of the face model explains."""
 
 CALM, OTHERS = 0.0015, 0.02
-"""Metres of root mean square motion from rest at which the weight of a frame with action units has fallen to 0.6 of
-what such frames count at most."""
+"""What a frame with action units counts at most, beside one without (OTHERS), and the metres of root mean square motion
+from the coarse rest at which it counts 0.6 of that (CALM)."""
 
 _ERROR, _CORRELATED = 1e-3, 50.0
 """Metres of one landmark's own error, and how many count as one: errors of a person and of neighbours are alike."""

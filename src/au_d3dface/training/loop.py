@@ -126,7 +126,7 @@ def train(arguments: Arguments) -> Path:
     )
     weak = None
     if pools.pictures is not None:
-        weak, pools = weak_supervision(pools, arguments.data, face_model, criterion)
+        weak, pools = weak_supervision(pools, arguments.data, face_model, criterion, accelerator.device)
     clips = training_clips(pools, arguments.data, config.action_units, training.seed)
     teacher = None
     if training.linear_reading and pools.fast is not None:
@@ -151,8 +151,6 @@ def train(arguments: Arguments) -> Path:
     model, optimizer, batches = accelerator.prepare(FeedbackForward(network), optimizer, batches)
     steps_an_epoch = math.ceil(len(batches) / training.gradient_accumulation)
     total_steps = min(training.epochs * steps_an_epoch, training.max_steps or sys.maxsize)
-    if weak is not None:
-        face_model.to(accelerator.device)
     average = MovingAverage(network, training.ema_decay) if training.ema_decay else None
 
     step, spent = 0, 0.0

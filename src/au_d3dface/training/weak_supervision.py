@@ -6,6 +6,7 @@ What comes out are the arguments of `losses.image_loss` and `losses.landmark_los
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..face_models import FaceModel
@@ -27,7 +28,7 @@ class WeakSupervision:
         criterion: whose weights tell which terms are wanted; a picture is rendered for L_img alone.
         offsets: (n, P, 3) metres, what L_lmk adds to the landmarks of each sequence (landmark_alignment.py), or None.
             L_img adds nothing: its texture was taken from the frames where the coarse mesh lies.
-        backend: of the renderer.
+        device: of the vertices that it will be given.
     """
 
     def __init__(
@@ -37,14 +38,14 @@ class WeakSupervision:
         points: int = 68,
         tracked: bool = False,
         offsets: Tensor | None = None,
-        backend: str = "torch",
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.faces, self.weights = face_model.faces, criterion.weights
+        self.faces, self.weights = face_model.faces.to(device), criterion.weights
         self.embedding = face_model.landmarks_68 if points == 68 else face_model.landmarks_468
         self.rows = list(IBUG_68_OF_468) if points == 68 else list(range(468))
-        self.offsets = offsets
+        self.offsets = None if offsets is None else offsets.to(device)
         self.targets = "tracked_landmarks" if tracked else "landmarks"
-        self.renderer = MeshRenderer(face_model.faces, face_model.uv, backend=backend)
+        self.renderer = MeshRenderer(self.faces, None if face_model.uv is None else face_model.uv.to(device))
 
     def __call__(self, vertices: Tensor, batch: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
         """Arguments of the two terms by the names that `ReconstructionLoss` gives them.
@@ -59,7 +60,7 @@ class WeakSupervision:
         if self.weights["landmarks"]:
             points = self.embedding(vertices, self.faces)
             if self.offsets is not None:
-                points = points + self.offsets[batch["sequence"].to(self.offsets.device)].to(points)[:, None]
+                points = points + self.offsets[batch["sequence"]].to(points)[:, None]
             wanted["landmarks"] = {
                 "points": points,
                 **camera,
@@ -85,15 +86,19 @@ class WeakSupervision:
 
 
 def weak_supervision(
-    pools: SyntheticPools, arguments: DataArguments, face_model: FaceModel, criterion: ReconstructionLoss
+    pools: SyntheticPools,
+    arguments: DataArguments,
+    face_model: FaceModel,
+    criterion: ReconstructionLoss,
+    device: torch.device | str = "cpu",
 ) -> tuple[WeakSupervision, SyntheticPools]:
     """Of the rendered sequences of a run, whose pictures are there; and the pools, with corrected cameras if wanted."""
-    weak = WeakSupervision(face_model, criterion, arguments.landmarks, arguments.landmark_source == "tracked")
+    weak = WeakSupervision(
+        face_model, criterion, arguments.landmarks, arguments.landmark_source == "tracked", device=device
+    )
     rendered, pictures = pools.rendered, pools.pictures
     if arguments.align_to_landmarks and rendered is not None and pictures is not None:
         landmarks = getattr(pictures, weak.targets)
-        weak.offsets, pictures = align_to_landmarks(
-            rendered, pictures, face_model, landmarks, weak.embedding, weak.rows
-        )
-        pools = replace(pools, pictures=pictures)
+        offsets, pictures = align_to_landmarks(rendered, pictures, face_model, landmarks, weak.embedding, weak.rows)
+        weak.offsets, pools = offsets.to(device), replace(pools, pictures=pictures)
     return weak, pools
