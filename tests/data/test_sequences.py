@@ -203,7 +203,8 @@ def test_a_person_whom_the_tracker_never_found_counts_for_nothing(sampler, coars
     torch.testing.assert_close(with_lost.neutral[2], pool.neutral[2])
     clip = SyntheticClips(with_lost)[1]
     assert not clip["frame_mask"].any()
-    assert all(torch.isfinite(clip[name]).all() for name in ("vertices", "neutral_vertices", "true_vertices"))
+    meshes = with_lost.meshes(collate_clips([clip]))
+    assert all(torch.isfinite(meshes[name]).all() for name in ("vertices", "neutral_vertices", "true_vertices"))
 
 
 def test_pools_one_after_the_other(sampler, coarse, pool):
@@ -238,9 +239,11 @@ def test_clips_are_deterministic_and_change_with_the_epoch(pool):
         for name in a:
             assert torch.equal(a[name], b[name])
     clips.begin_epoch(1)
-    assert any(not torch.equal(clips[i]["vertices"], first[i]["vertices"]) for i in range(len(clips)))
+    assert any(not torch.equal(clips[i]["expression"], first[i]["expression"]) for i in range(len(clips)))
     clip = first[0]
-    assert clip["vertices"].shape == clip["true_vertices"].shape == (15, 468, 3)
+    meshes = pool.meshes(collate_clips([clip]))
+    assert meshes["vertices"].shape == meshes["true_vertices"].shape == (1, 15, 468, 3)
+    assert sum(value.nbytes for value in clip.values()) < 0.15 * 2 * meshes["vertices"].nbytes  # what travels
     assert clip["au_labels"].shape == (15, 8)
     assert torch.equal(clip["au_labels"] == 1, clip["au_intensity_labels"] >= 1)
 
@@ -249,29 +252,31 @@ def test_clips_are_deterministic_and_change_with_the_epoch(pool):
 def test_bending_changes_the_fit_and_not_the_truth(pool, bend):
     clean, bent = SyntheticClips(pool, seed=3)[0], SyntheticClips(pool, seed=3, **bend)[0]
     for name in clean:
-        assert torch.equal(clean[name], bent[name]) == (name != "vertices"), name
-    moved = bent["vertices"] - clean["vertices"]
+        assert torch.equal(clean[name], bent[name]) == (name != "expression"), name
+    vertices = [pool.meshes(collate_clips([clip]))["vertices"][0] for clip in (clean, bent)]
+    moved = vertices[1] - vertices[0]
     assert moved.norm(dim=-1).max() > 1e-5
-    assert torch.equal(bent["vertices"], SyntheticClips(pool, seed=3, **bend)[0]["vertices"])
+    assert torch.equal(bent["expression"], SyntheticClips(pool, seed=3, **bend)[0]["expression"])
     if "offset" in bend:  # the same in every frame
         torch.testing.assert_close(moved, moved[:1].expand_as(moved), atol=1e-6, rtol=0)
 
 
 def test_whole_sequences_without_a_clip_length(pool):
-    clip = SyntheticClips(pool)[1]
-    torch.testing.assert_close(clip["vertices"], pool.vertices(1))
-    torch.testing.assert_close(clip["neutral_vertices"], pool.neutral[1])
+    clip = pool.meshes(collate_clips([SyntheticClips(pool)[1]]))
+    torch.testing.assert_close(clip["vertices"][0], pool.vertices(1))
+    torch.testing.assert_close(clip["true_vertices"][0], pool.true_vertices(1))
+    torch.testing.assert_close(clip["neutral_vertices"][0], pool.neutral[1])
 
 
 def test_collation_pads_with_unknown(pool):
     short = SyntheticClips(pool, clip_length=10)[0]
     batch = collate_clips([short, SyntheticClips(pool)[1]])
-    assert batch["vertices"].shape == (2, 40, 468, 3)
+    assert batch["expression"].shape[:2] == (2, 40)
     assert batch["neutral_vertices"].shape == (2, 468, 3)
     assert not batch["frame_mask"][0, 10:].any()
     assert (batch["au_labels"][0, 10:] == -1).all()
     assert (batch["au_intensity_labels"][0, 10:] == -1).all()
-    assert torch.equal(batch["vertices"][0, 10:], short["vertices"][-1].expand(30, -1, -1))
+    assert torch.equal(batch["expression"][0, 10:], short["expression"][-1].expand(30, -1))
 
 
 def test_pool_files(pool, tmp_path):

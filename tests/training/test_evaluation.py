@@ -46,11 +46,16 @@ def batch() -> dict[str, torch.Tensor]:
     }
 
 
+def meshes(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A batch that has its meshes already."""
+    return batch
+
+
 PROBABILITIES = torch.tensor([[[0.9, 0.1], [0.3, 0.1], [0.2, 0.4], [1.0, 1.0]]])
 
 
 def test_scores_count_valid_frames_only(batch):
-    scores = evaluate(Oracle(PROBABILITIES, batch["true_vertices"]), [batch])
+    scores = evaluate(Oracle(PROBABILITIES, batch["true_vertices"]), [batch], meshes)
     assert scores["frames"] == 3
     assert scores["coarse_error_mm"] == pytest.approx(2.0)
     assert scores["refined_error_mm"] == pytest.approx(0.0)
@@ -62,11 +67,11 @@ def test_scores_count_valid_frames_only(batch):
 
 
 def test_thresholds_separate_what_can_be_separated(batch):
-    low, middle = best_thresholds(Oracle(PROBABILITIES, batch["true_vertices"]), [batch])
+    low, middle = best_thresholds(Oracle(PROBABILITIES, batch["true_vertices"]), [batch], meshes)
     assert 0.2 < low <= 0.3
     assert 0.1 < middle <= 0.4
 
 
 def test_an_action_unit_that_never_occurs_keeps_one_half(batch):
     batch["au_labels"] = torch.zeros_like(batch["au_labels"])
-    assert best_thresholds(Oracle(PROBABILITIES, batch["true_vertices"]), [batch]) == [0.5, 0.5]
+    assert best_thresholds(Oracle(PROBABILITIES, batch["true_vertices"]), [batch], meshes) == [0.5, 0.5]

@@ -139,10 +139,10 @@ def batch(noisy_pool):
     """Clips 0 and 2 are taught, 1 and 3 are not; clip 1 has labels that are unknown and is shorter."""
     clips = [SyntheticClips(noisy_pool, UNITS, 30, taught=taught) for taught in (False, True)]
     chosen = [clips[1][0], clips[0][1], clips[1][2], clips[0][3]]
-    for name in ("vertices", "true_vertices", "au_labels", "au_intensity_labels", "frame_mask"):
+    for name in ("expression", "weights", "au_labels", "au_intensity_labels", "frame_mask"):
         chosen[1][name] = chosen[1][name][:20]
     chosen[1]["au_labels"][0, 0] = -1
-    return collate_clips(chosen)
+    return noisy_pool.meshes(collate_clips(chosen))
 
 
 def test_taught_clips_are_taught_and_others_left_alone(noisy_pool, batch):

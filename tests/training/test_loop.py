@@ -143,11 +143,13 @@ def test_a_linear_reading_and_whitening_together(tmp_path, pool, rendered):
 
 def test_the_reading_teaches_fast_clips_and_no_others(tmp_path, pool, rendered, monkeypatch):
     """What the loss is given: probabilities between 0 and 1 for fast clips, true labels for rendered ones."""
-    import au_d3dface.training.loop as loop
+    from au_d3dface.training import synthetic_data
 
     seen = []
-    real = loop.LinearReading.teach
-    monkeypatch.setattr(loop.LinearReading, "teach", lambda self, batch: seen.append(real(self, batch)) or seen[-1])
+    real = synthetic_data.LinearReading.teach
+    monkeypatch.setattr(
+        synthetic_data.LinearReading, "teach", lambda self, batch: seen.append(real(self, batch)) or seen[-1]
+    )
     train(parse(tiny(tmp_path, pool, rendered, max_steps=4, **BOTH)))
     assert len(seen) == 4
     taught = torch.cat([batch["taught"] for batch in seen])

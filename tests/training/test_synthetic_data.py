@@ -57,13 +57,13 @@ def test_the_clips_of_an_epoch(coarse, stored, tmp_path):
     first = [clips[index] for index in range(len(clips))]
     assert [bool(clip["taught"]) for clip in first] == 3 * PER_SHARD * [False] + 3 * [True]
     clips.begin_epoch(1)
-    repeats = [clips[index]["vertices"] for index in (0, PER_SHARD, 2 * PER_SHARD)]
+    repeats = [clips[index]["expression"] for index in (0, PER_SHARD, 2 * PER_SHARD)]
     assert any(not torch.equal(repeats[0], other) for other in repeats[1:])
     for clip in repeats:  # each is a stretch of the sequence, as it was fitted
-        whole = found.rendered.vertices(0)
+        whole = found.rendered.expression[0]
         assert min((whole[start : start + 8] - clip).abs().max() for start in range(13)) < 1e-6
-    clip = clips[3 * PER_SHARD]["vertices"]
-    assert min((found.fast.vertices(0)[start : start + 8] - clip).abs().max() for start in range(13)) > 1e-5
+    clip = clips[3 * PER_SHARD]["expression"]
+    assert min((found.fast.expression[0][start : start + 8] - clip).abs().max() for start in range(13)) > 1e-5
 
 
 def test_pools_are_made_once(coarse, tmp_path, monkeypatch):

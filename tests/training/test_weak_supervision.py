@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from au_d3dface.configuration_au_d3dface import AUD3DFaceConfig
 from au_d3dface.face_models import load_face_model
 from au_d3dface.geometry import axis_angle_to_matrix, weak_perspective
-from au_d3dface.losses import ReconstructionLoss, image_loss, landmark_loss
+from au_d3dface.losses import image_loss, landmark_loss
 from au_d3dface.rendering import MeshRenderer
 from au_d3dface.training.weak_supervision import WeakSupervision
 
@@ -47,8 +46,8 @@ def scene():
 
 
 def supervision(**options):
-    criterion = ReconstructionLoss(AUD3DFaceConfig(), **options.pop("weights", {}))
-    return WeakSupervision(load_face_model("facemesh"), criterion, **options)
+    weights = {"image": 2.0, "landmarks": 2.0} | options.pop("weights", {})
+    return WeakSupervision(load_face_model("facemesh"), weights, **options)
 
 
 @pytest.mark.parametrize("points", [68, 468])

@@ -8,7 +8,16 @@ from torch import Tensor
 _PADDING = {"au_labels": -1, "au_intensity_labels": -1.0, "frame_mask": False}
 
 
-_WITHOUT_FRAMES = ("neutral_vertices", "texture", "sequence", "taught")
+_WITHOUT_FRAMES = (
+    "rest_vertices",
+    "neutral_vertices",
+    "true_neutral",
+    "alignment",
+    "shape",
+    "texture",
+    "sequence",
+    "taught",
+)
 
 
 def collate_clips(clips: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -16,8 +25,8 @@ def collate_clips(clips: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
     Args:
         clips: each with `frame_mask` (T,) bool; every tensor whose first dimension is T is taken as one row a frame
-            (`vertices`, `true_vertices`, `au_labels`, `au_intensity_labels`, `pixel_values_videos`, `pictures`), except
-            `neutral_vertices` (V, 3), `texture`, `sequence` () and `taught` (), which have no frames.
+            (`vertices`, `expression`, `au_labels`, `au_intensity_labels`, `pixel_values_videos`, `pictures`), except
+            `neutral_vertices` (V, 3) and the others of `_WITHOUT_FRAMES`.
 
     Returns:
         The same keys with a leading batch dimension. Short clips are padded at the end: frame_mask False, labels and

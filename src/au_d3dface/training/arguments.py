@@ -154,6 +154,12 @@ class TrainingArguments:
     threads: int = 0
     seed: int = 0
 
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """λ of Eq. 11 and the weights of the terms beyond it, by the names that `ReconstructionLoss` gives them."""
+        names = ("image", "landmarks", "smooth", "au", "intensity", "vertices")
+        return {name: getattr(self, f"weight_{name}") for name in names}
+
     def validate(self) -> None:
         """Raises UsageError where a value makes no sense."""
         _at_least(self, "training", 1, "epochs", "batch_size", "gradient_accumulation")

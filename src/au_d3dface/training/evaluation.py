@@ -1,6 +1,6 @@
 """Scores of a network on held-out synthetic people, decoded frame by frame as in use."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -9,14 +9,17 @@ from torch import Tensor
 from .. import facs
 from ..metrics import always_positive_f1, f1_score, pearson, roc_area, vertex_error
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+from .training_data import Batch
 
 
 @torch.no_grad()
-def evaluate(model: AUD3DFaceForReconstruction, batches: Iterable[dict[str, Tensor]]) -> dict:
+def evaluate(
+    model: AUD3DFaceForReconstruction, batches: Iterable[dict[str, Tensor]], meshes: Callable[[Batch], Batch]
+) -> dict:
     """Autoregressive decoding with the model's own generation settings.
 
     Args:
-        batches: as `data.collate_clips` makes them.
+        batches: as `data.collate_clips` makes them. meshes: adds the meshes to a batch, on its device.
 
     Returns:
         Per AU (by label) and as means: `f1` at the model's thresholds, `always_positive_f1` (the floor), `roc_area`,
@@ -28,7 +31,7 @@ def evaluate(model: AUD3DFaceForReconstruction, batches: Iterable[dict[str, Tens
     columns: dict[str, list[np.ndarray]] = {}
     errors = {"coarse_error": [], "refined_error": []}
     for batch in batches:
-        batch = {name: value.to(model.device) for name, value in batch.items()}
+        batch = meshes({name: value.to(model.device) for name, value in batch.items()})
         mask = batch["frame_mask"]
         output = model.generate(vertices=batch["vertices"], neutral_vertices=batch["neutral_vertices"], frame_mask=mask)
         rows = {
@@ -63,7 +66,9 @@ def evaluate(model: AUD3DFaceForReconstruction, batches: Iterable[dict[str, Tens
 
 
 @torch.no_grad()
-def best_thresholds(model: AUD3DFaceForReconstruction, batches: Iterable[dict[str, Tensor]]) -> list[float]:
+def best_thresholds(
+    model: AUD3DFaceForReconstruction, batches: Iterable[dict[str, Tensor]], meshes: Callable[[Batch], Batch]
+) -> list[float]:
     """The probability, per AU, from which calling it present gives the highest F1 on these batches.
 
     Candidates are 0.20, 0.25, ..., 0.90: less than that is no decision that a person would understand, even where F1
@@ -74,7 +79,7 @@ def best_thresholds(model: AUD3DFaceForReconstruction, batches: Iterable[dict[st
     model.eval()
     probabilities, labels = [], []
     for batch in batches:
-        batch = {name: value.to(model.device) for name, value in batch.items()}
+        batch = meshes({name: value.to(model.device) for name, value in batch.items()})
         mask = batch["frame_mask"]
         output = model.generate(vertices=batch["vertices"], neutral_vertices=batch["neutral_vertices"], frame_mask=mask)
         probabilities.append(output.au_probabilities[mask].float().cpu().numpy())

@@ -1,6 +1,6 @@
 """The training loop: one readable path from arguments to a checkpoint that `from_pretrained` loads.
 
-    pools -> batches -> corrupted feedback -> forward -> losses (Eq. 11) -> Adam -> evaluation by free decoding
+    data -> batches -> meshes -> corrupted feedback -> forward -> losses (Eq. 11) -> Adam -> evaluation by free decoding
 
 Devices, processes, mixed precision and gradient accumulation come from accelerate. Every optimizer step draws its
 randomness (dropout, corruption) from its own seed, so a resumed run needs no generator states and continues as if it
@@ -27,21 +27,19 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..coarse import load_coarse
+from ..configuration_au_d3dface import AUD3DFaceConfig
 from ..data import collate_clips
-from ..data.synthetic.pool import SyntheticClips
 from ..errors import CheckpointError, InputError, OutputError, UsageError
-from ..face_models import load_face_model
+from ..face_models import FaceModel, load_face_model
 from ..losses import ReconstructionLoss
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction, face_model_checksum
 from .arguments import Arguments, TrainingArguments
 from .checkpointing import load_checkpoint, save_checkpoint
 from .evaluation import best_thresholds, evaluate
 from .feedback import FeedbackForward, corrupt_labels
-from .linear_reading import LinearReading
-from .motion_span import span_motions
-from .synthetic_data import synthetic_pools, training_clips
-from .weak_supervision import weak_supervision
-from .whitening import fold, whiten
+from .synthetic_data import synthetic_training_data
+from .training_data import TrainingData
+from .whitening import fold
 
 
 class EpochSampler(Sampler[int]):
@@ -109,28 +107,14 @@ def train(arguments: Arguments) -> Path:
     started = time.time()
 
     face_model = load_face_model(config.face_model)
-    coarse = load_coarse("landmarks", face_model)
-    with accelerator.main_process_first():  # the first makes the pools, the others read them
-        pools = synthetic_pools(arguments.data, coarse, config.frame_rate, output, accelerator.is_local_main_process)
-    # A floor for AUs that a small pool happens not to show, whose class weight would be infinite.
-    rates = pools.train[0].positive_rates(config.action_units)
-    config.au_positive_rates = tuple(round(max(rate, 0.005), 5) for rate in rates)
-    criterion = ReconstructionLoss(
-        config,
-        image=training.weight_image,
-        landmarks=training.weight_landmarks,
-        smooth=training.weight_smooth,
-        au=training.weight_au,
-        intensity=training.weight_intensity,
-        vertices=training.weight_vertices,
-    )
-    weak = None
-    if pools.pictures is not None:
-        weak, pools = weak_supervision(pools, arguments.data, face_model, criterion, accelerator.device)
-    clips = training_clips(pools, arguments.data, config.action_units, training.seed)
-    teacher = None
-    if training.linear_reading and pools.fast is not None:
-        teacher = LinearReading.fit(pools.fast, config.action_units, training.linear_reading)
+    with accelerator.main_process_first():  # the first makes what is kept in files, the others read it
+        data = training_data(
+            arguments, config, face_model, output, accelerator.device, accelerator.is_local_main_process
+        )
+    # A floor for AUs that a small data set happens not to show, whose class weight would be infinite.
+    config.au_positive_rates = tuple(round(max(rate, 0.005), 5) for rate in data.positive_rates)
+    criterion = ReconstructionLoss(config, **training.loss_weights)
+    clips = data.clips
     sampler = EpochSampler(len(clips), training.seed)
     batches = DataLoader(clips, training.batch_size, sampler=sampler, collate_fn=collate_clips, drop_last=True)
     if not len(batches):
@@ -141,10 +125,7 @@ def train(arguments: Arguments) -> Path:
     torch.manual_seed(training.seed)
     network = AUD3DFaceForReconstruction(config)
     network.set_face_model(face_model.template, face_model.faces, face_model.au_masks(config.action_units))
-    if training.whitening:
-        whiten(network, pools.train, training.whitening)
-    if training.motion_span:
-        span_motions(network, pools.train)
+    data.initialise(network)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=training.weight_decay
     )
@@ -183,7 +164,7 @@ def train(arguments: Arguments) -> Path:
     def score() -> dict:
         if average:
             average.swap(network)
-        result = evaluate(network, held_out_batches) if accelerator.is_main_process else {}
+        result = evaluate(network, held_out_batches, data.meshes) if accelerator.is_main_process else {}
         if average:
             average.swap(network)
         if result:
@@ -191,8 +172,7 @@ def train(arguments: Arguments) -> Path:
         accelerator.wait_for_everyone()
         return result
 
-    held_out = SyntheticClips(pools.held_out, config.action_units)
-    held_out_batches = DataLoader(held_out, training.batch_size, collate_fn=collate_clips)
+    held_out_batches = DataLoader(data.held_out, training.batch_size, collate_fn=collate_clips)
 
     model.train()
     while step < total_steps:
@@ -205,8 +185,7 @@ def train(arguments: Arguments) -> Path:
             with accelerator.accumulate(model):
                 for group in optimizer.param_groups:
                     group["lr"] = training.learning_rate * _rate_factor(training, step, total_steps)
-                if teacher is not None:
-                    batch = teacher.teach(batch)
+                batch = data.teach(data.meshes(batch))
                 labels = corrupt_labels(batch["au_labels"], training.label_flip, training.label_unknown)
                 own = torch.rand(len(labels), device=labels.device) < _own_share(training, step / total_steps)
                 prediction = model(batch["vertices"], batch["neutral_vertices"], labels, batch["frame_mask"], own)
@@ -215,8 +194,8 @@ def train(arguments: Arguments) -> Path:
                     batch.get("au_targets", batch["au_labels"]),
                     batch["au_intensity_labels"],
                     batch["frame_mask"],
-                    batch["true_vertices"],
-                    **({} if weak is None else weak(prediction.vertices, batch)),
+                    batch.get("true_vertices"),
+                    **data.supervise(prediction.vertices, batch),
                 )
                 accelerator.backward(terms["loss"])
                 if accelerator.sync_gradients:
@@ -245,12 +224,11 @@ def train(arguments: Arguments) -> Path:
         average.swap(network)
         average = None
     fold(network)
-    if training.calibrate:
+    if data.calibration is not None:
         thresholds: list = [None]
         if accelerator.is_main_process:
-            people = SyntheticClips(pools.train[0].head(training.calibrate), config.action_units)
-            loader = DataLoader(people, training.batch_size, collate_fn=collate_clips)
-            thresholds = [best_thresholds(network, loader)]
+            loader = DataLoader(data.calibration, training.batch_size, collate_fn=collate_clips)
+            thresholds = [best_thresholds(network, loader, data.meshes)]
         network.generation_config.au_thresholds = broadcast_object_list(thresholds)[0]
     scores = score()
     _write(log, {"step": step, "evaluation": scores})
@@ -265,8 +243,8 @@ def train(arguments: Arguments) -> Path:
             "date": date.today().isoformat(),
             "seconds": round(spent + time.time() - started),
             "steps": step,
-            "data": "synthetic sequences",
-            "pools": [part for pool in (*pools.train, pools.held_out) for part in pool.provenance],
+            "data": data.name,
+            "pools": data.provenance,
             "arguments": {
                 "model": {name: list(v) if isinstance(v, tuple) else v for name, v in arguments.model.items()},
                 "data": {name: _without_folder(value) for name, value in vars(arguments.data).items()},
@@ -277,6 +255,24 @@ def train(arguments: Arguments) -> Path:
         save_model(network, folder, record)
     accelerator.wait_for_everyone()
     return folder
+
+
+def training_data(
+    arguments: Arguments,
+    config: AUD3DFaceConfig,
+    face_model: FaceModel,
+    folder: Path,
+    device: torch.device | str,
+    show_progress: bool,
+) -> TrainingData:
+    """The data that the arguments name.
+
+    Args:
+        folder: where what is made once is kept.
+        device: of the network.
+    """
+    coarse = load_coarse("landmarks", face_model)
+    return synthetic_training_data(arguments, config, coarse, folder, device, show_progress)
 
 
 def save_model(network: AUD3DFaceForReconstruction, folder: Path, record: dict) -> None:

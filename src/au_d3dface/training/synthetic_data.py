@@ -1,4 +1,7 @@
-"""The synthetic training data of a run: samplers from the bundled statistics, pools fitted once and kept."""
+"""The synthetic training data of a run: samplers from the bundled statistics, pools fitted once and kept.
+
+`synthetic_training_data` puts together what the training loop takes.
+"""
 
 import hashlib
 import json
@@ -6,10 +9,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 
 from ..coarse import CoarseReconstructor
+from ..configuration_au_d3dface import AUD3DFaceConfig
 from ..data.synthetic.picture_pool import PicturePool, build_picture_pool
 from ..data.synthetic.pool import SequencePool, SequenceSource, SyntheticClips, build_pool
 from ..data.synthetic.rendered_sequences import StoredSequences
@@ -18,7 +23,13 @@ from ..data.synthetic.sequences import HELD_OUT_SEED, SequenceSampler, SequenceS
 from ..data.synthetic.tracker_response import load_tracker_response
 from ..errors import InputError
 from ..export.files import output_errors
-from .arguments import DataArguments
+from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+from .arguments import Arguments, DataArguments
+from .linear_reading import LinearReading
+from .motion_span import span_motions
+from .training_data import TrainingData
+from .weak_supervision import WeakSupervision, weak_supervision
+from .whitening import whiten
 
 
 @dataclass
@@ -146,3 +157,43 @@ def training_clips(pools: SyntheticPools, arguments: DataArguments, action_units
         clips = SyntheticClips(pools.fast, action_units, arguments.clip_length, seed=seed, taught=True, **bending)
         parts.append(clips)
     return ClipMixture(parts)
+
+
+def synthetic_training_data(
+    arguments: Arguments,
+    config: AUD3DFaceConfig,
+    coarse: CoarseReconstructor,
+    folder: Path,
+    device: torch.device | str = "cpu",
+    show_progress: bool = True,
+) -> TrainingData:
+    """What the training loop takes of synthetic sequences. Args and errors as of `synthetic_pools`."""
+    data, training = arguments.data, arguments.training
+    pools = synthetic_pools(data, coarse, config.frame_rate, folder, show_progress)
+    weak: WeakSupervision | None = None
+    if pools.pictures is not None:
+        weak, pools = weak_supervision(pools, data, coarse.face_model, training.loss_weights, device)
+    units = config.action_units
+
+    def initialise(network: AUD3DFaceForReconstruction) -> None:
+        if training.whitening:
+            whiten(network, pools.train, training.whitening)
+        if training.motion_span:
+            span_motions(network, pools.train)
+
+    optional: dict = {}
+    if training.linear_reading and pools.fast is not None:
+        optional["teach"] = LinearReading.fit(pools.fast, units, training.linear_reading).teach
+    if weak is not None:
+        optional["supervise"] = weak
+    return TrainingData(
+        clips=training_clips(pools, data, units, training.seed),
+        held_out=SyntheticClips(pools.held_out, units),
+        calibration=SyntheticClips(pools.train[0].head(training.calibrate), units) if training.calibrate else None,
+        meshes=pools.train[0].meshes.to(device),
+        positive_rates=pools.train[0].positive_rates(units),
+        name="synthetic sequences",
+        provenance=[part for pool in (*pools.train, pools.held_out) for part in pool.provenance],
+        initialise=initialise,
+        **optional,
+    )

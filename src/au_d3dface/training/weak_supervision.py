@@ -4,18 +4,19 @@ What comes out are the arguments of `losses.image_loss` and `losses.landmark_los
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..face_models import FaceModel
 from ..face_models.ibug68 import IBUG_68_OF_468
-from ..losses import ReconstructionLoss
 from ..rendering import MeshRenderer
 from .arguments import DataArguments
 from .landmark_alignment import align_to_landmarks
-from .synthetic_data import SyntheticPools
+
+if TYPE_CHECKING:
+    from .synthetic_data import SyntheticPools
 
 
 class WeakSupervision:
@@ -25,7 +26,7 @@ class WeakSupervision:
         face_model: gives faces, uv and the places of landmarks.
         points: 68 or 468, the landmarks compared.
         tracked: compares with the tracker's landmarks rather than with the true ones.
-        criterion: whose weights tell which terms are wanted; a picture is rendered for L_img alone.
+        weights: of the losses by name, which tell which terms are wanted; a picture is rendered for L_img alone.
         offsets: (n, P, 3) metres, what L_lmk adds to the landmarks of each sequence (landmark_alignment.py), or None.
             L_img adds nothing: its texture was taken from the frames where the coarse mesh lies.
         device: of the vertices that it will be given.
@@ -34,13 +35,13 @@ class WeakSupervision:
     def __init__(
         self,
         face_model: FaceModel,
-        criterion: ReconstructionLoss,
+        weights: dict[str, float],
         points: int = 68,
         tracked: bool = False,
         offsets: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.faces, self.weights = face_model.faces.to(device), criterion.weights
+        self.faces, self.weights = face_model.faces.to(device), weights
         self.embedding = face_model.landmarks_68 if points == 68 else face_model.landmarks_468
         self.rows = list(IBUG_68_OF_468) if points == 68 else list(range(468))
         self.offsets = None if offsets is None else offsets.to(device)
@@ -86,15 +87,15 @@ class WeakSupervision:
 
 
 def weak_supervision(
-    pools: SyntheticPools,
+    pools: "SyntheticPools",
     arguments: DataArguments,
     face_model: FaceModel,
-    criterion: ReconstructionLoss,
+    weights: dict[str, float],
     device: torch.device | str = "cpu",
-) -> tuple[WeakSupervision, SyntheticPools]:
+) -> tuple[WeakSupervision, "SyntheticPools"]:
     """Of the rendered sequences of a run, whose pictures are there; and the pools, with corrected cameras if wanted."""
     weak = WeakSupervision(
-        face_model, criterion, arguments.landmarks, arguments.landmark_source == "tracked", device=device
+        face_model, weights, arguments.landmarks, arguments.landmark_source == "tracked", device=device
     )
     rendered, pictures = pools.rendered, pools.pictures
     if arguments.align_to_landmarks and rendered is not None and pictures is not None:

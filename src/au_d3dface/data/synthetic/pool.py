@@ -1,7 +1,8 @@
 """A pool of fitted synthetic sequences, and the training clips cut from it.
 
 Fitting a sequence costs more than a training step, so a pool is made once, in parallel, and kept as coefficients (some
-20 kB a sequence); vertices are computed when a clip is taken. Like everything here, the same seed gives the same pool.
+20 kB a sequence); clips are coefficients too, of which `SequencePool.meshes` makes vertices on the device. Like
+everything here, the same seed gives the same pool.
 """
 
 import json
@@ -24,6 +25,7 @@ from ... import facs
 from ...coarse import CoarseReconstructor
 from ...errors import InputError
 from ...geometry import similarity_alignment
+from ..clip_meshes import ClipMeshes
 from .sequences import TrackedSequence
 from .tracker_response import load_tracker_response
 from .trajectories import PRESENCE_THRESHOLD
@@ -97,6 +99,11 @@ class SequencePool:
         """(T, V, 3) true meshes in the head frame of the coarse ones."""
         displacement = torch.tensordot(self.weights[index, frames].float(), self.geometry, dims=1)
         return self.true_neutral[index] + displacement @ self.alignment[index].mT
+
+    @property
+    def meshes(self) -> ClipMeshes:
+        """Makes the meshes of a batch of `SyntheticClips`."""
+        return ClipMeshes(self.expression_basis, self.geometry)
 
     def head(self, count: int) -> "SequencePool":
         """The first `count` sequences."""
@@ -293,8 +300,9 @@ class SyntheticClips(Dataset):
         return len(self.pool)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """vertices (T, V, 3), neutral_vertices (V, 3), true_vertices (T, V, 3), au_labels (T, N) int64 in {0, 1},
-        au_intensity_labels (T, N) in 0-5, frame_mask (T,) bool, taught () bool; those of `PicturePool.clip`."""
+        """expression (T, E), rest_vertices (V, 3), weights (T, 57), true_neutral (V, 3) and alignment (3, 3), which
+        `SequencePool.meshes` takes; neutral_vertices (V, 3), au_labels (T, N) int64 in {0, 1}, au_intensity_labels
+        (T, N) in 0-5, frame_mask (T,) bool, taught () bool; those of `PicturePool.clip`."""
         pool, rng = self.pool, np.random.default_rng([self.seed, self.epoch, index])
         frames = slice(0, pool.num_frames)
         neutral = pool.neutral[index]
@@ -308,9 +316,12 @@ class SyntheticClips(Dataset):
         intensity = pool.intensity[index, frames][:, self.columns].float().amax(-1)
         expression = self._bent(rng, pool.expression[index, frames])
         return {
-            "vertices": pool.neutral[index] + torch.tensordot(expression, pool.expression_basis, dims=1),
+            "expression": expression,
+            "rest_vertices": pool.neutral[index],
             "neutral_vertices": neutral,
-            "true_vertices": pool.true_vertices(index, frames),
+            "weights": pool.weights[index, frames].float(),
+            "true_neutral": pool.true_neutral[index],
+            "alignment": pool.alignment[index],
             "au_labels": (intensity >= PRESENCE_THRESHOLD).long(),
             "au_intensity_labels": intensity,
             "frame_mask": pool.valid[index, frames],
