@@ -16,6 +16,10 @@ BOX_SCALE = 1.1 * 1.25
 """Side of the crop over the mean side of the landmarks' box: DECA's 1.1 from landmarks to face, 1.25 for margin."""
 
 
+_MEAN_AND_STD = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+"""The numbers of Swin3D_T_Weights.KINETICS400_V1 too."""
+
+
 def face_box(landmarks: np.ndarray) -> tuple[float, float, float]:
     """The square crop of a face, as DECA takes it: centre x, centre y and side, pixels.
 
@@ -72,6 +76,19 @@ def crop_face(image: np.ndarray, landmarks: np.ndarray, size: int = 224) -> Tens
     return avg_pool2d(crop, samples)[0].round().clamp(0, 255).to(torch.uint8)
 
 
+def normalise_crops(crops: Tensor) -> Tensor:
+    """What [`AUD3DFaceVideoProcessor`] does to crops that have their size already, on their device.
+
+    Args:
+        crops: (..., 3, H, W) uint8.
+
+    Returns:
+        (..., 3, H, W) float32.
+    """
+    mean, std = (torch.tensor(values, device=crops.device)[:, None, None] for values in _MEAN_AND_STD)
+    return (crops.float() / 255 - mean) / std
+
+
 class AUD3DFaceVideoProcessor(BaseVideoProcessor):
     r"""
     Turns videos of face crops (see `crop_face`) into `pixel_values_videos` (B, T, 3, 224, 224): resized where they have
@@ -85,8 +102,7 @@ class AUD3DFaceVideoProcessor(BaseVideoProcessor):
     """
 
     resample = PILImageResampling.BILINEAR
-    image_mean = IMAGENET_DEFAULT_MEAN  # the numbers of Swin3D_T_Weights.KINETICS400_V1 too
-    image_std = IMAGENET_DEFAULT_STD
+    image_mean, image_std = _MEAN_AND_STD
     size = {"height": 224, "width": 224}  # noqa: RUF012 (the base class reads it so)
     do_resize = True
     do_center_crop = False

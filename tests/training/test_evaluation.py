@@ -24,13 +24,17 @@ class Oracle:
     def train(self, mode=True):
         return self
 
-    def generate(self, vertices, neutral_vertices, frame_mask):
-        return SimpleNamespace(
-            au_probabilities=self.probabilities,
-            au_labels=(self.probabilities >= 0.5).float(),
-            au_intensities=5 * self.probabilities,
-            vertices=self.vertices,
-        )
+    @property
+    def network(self):
+        return self
+
+    def decode(self, batch):
+        return {
+            "au_probabilities": self.probabilities,
+            "au_labels": (self.probabilities >= 0.5).float(),
+            "au_intensities": 5 * self.probabilities,
+            "vertices": self.vertices,
+        }
 
 
 @pytest.fixture

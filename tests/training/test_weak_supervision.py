@@ -6,6 +6,7 @@ import torch
 from au_d3dface.face_models import load_face_model
 from au_d3dface.geometry import axis_angle_to_matrix, weak_perspective
 from au_d3dface.losses import image_loss, landmark_loss
+from au_d3dface.outputs_au_d3dface import AUD3DFaceReconstructionOutput
 from au_d3dface.rendering import MeshRenderer
 from au_d3dface.training.weak_supervision import WeakSupervision
 
@@ -47,7 +48,8 @@ def scene():
 
 def supervision(**options):
     weights = {"image": 2.0, "landmarks": 2.0} | options.pop("weights", {})
-    return WeakSupervision(load_face_model("facemesh"), weights, **options)
+    weak = WeakSupervision(load_face_model("facemesh"), weights, **options)
+    return lambda vertices, batch: weak(AUD3DFaceReconstructionOutput(vertices=vertices), batch)
 
 
 @pytest.mark.parametrize("points", [68, 468])

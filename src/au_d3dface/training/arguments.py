@@ -17,9 +17,11 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
+from huggingface_hub.errors import StrictDataclassError
 
 from ..configuration_au_d3dface import AUD3DFaceConfig
 from ..errors import InputError, UsageError
+from ..mlp_baseline import AUD3DFaceMLPConfig
 
 
 @dataclass
@@ -118,6 +120,9 @@ class TrainingArguments:
         whitening: metres; layers that read meshes are trained in coordinates in which motions above this are of one
             size (see whitening.py); 0 for none.
         motion_span: trains the motion decoder within the motions of the face model (see motion_span.py).
+        video_weights: what the video branch starts from: "kinetics" for torchvision's, a file of these, or the folder
+            of a model with a video branch; none starts it anew.
+        freeze_video: leaves the video branch as it is; every sequence is then read with it once, its features kept.
         evaluate_every: epochs between evaluations on held-out people, decoded frame by frame; 0 for the end only.
         save_every: steps between checkpoints to resume from; 0 for the end of each epoch only.
         threads: of torch on a CPU; 0 leaves torch's choice.
@@ -149,6 +154,8 @@ class TrainingArguments:
     linear_reading: float = 0.0
     whitening: float = 0.0
     motion_span: bool = False
+    video_weights: str | None = None
+    freeze_video: bool = False
     evaluate_every: int = 1
     save_every: int = 0
     threads: int = 0
@@ -182,7 +189,7 @@ class Arguments:
     training: TrainingArguments = field(default_factory=TrainingArguments)
     options: Sequence[str] = ()
 
-    def validate(self) -> AUD3DFaceConfig:
+    def validate(self) -> AUD3DFaceConfig | AUD3DFaceMLPConfig:
         """The config of the model.
 
         Raises:
@@ -191,12 +198,42 @@ class Arguments:
         self.training.validate()
         self.data.validate()
         try:
-            config = AUD3DFaceConfig(**self.model)
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"model: {error}") from error
-        if config.use_video:
-            raise UsageError("synthetic sequences have no pictures: model.use_video must be false")
+            config = self._config()
+        except (ValueError, TypeError, StrictDataclassError) as error:
+            raise UsageError(f"model: {' '.join(str(error).split())}") from error
+        self._validate_video(config)
         return config
+
+    def _config(self) -> AUD3DFaceConfig | AUD3DFaceMLPConfig:
+        kind = self.model.get("model_type", AUD3DFaceConfig.model_type)
+        if kind not in _CONFIGS:
+            raise ValueError(f"model_type must be {' or '.join(_CONFIGS)}, not {kind!r}")
+        if kind == AUD3DFaceConfig.model_type:
+            return AUD3DFaceConfig(**self.model)
+        names = [item.name for item in fields(AUD3DFaceMLPConfig)]
+        _known("field of AUD3DFaceMLPConfig", list(self.model), ["model_type", *names])
+        for name in ("whitening", "motion_span"):
+            if getattr(self.training, name):
+                raise ValueError(f"training.{name} is for networks that read meshes, not for an MLP")
+        return AUD3DFaceMLPConfig(**{name: value for name, value in self.model.items() if name != "model_type"})
+
+    def _validate_video(self, config: AUD3DFaceConfig | AUD3DFaceMLPConfig) -> None:
+        data, training = self.data, self.training
+        if not getattr(config, "use_video", False):
+            for name in ("video_weights", "freeze_video"):
+                if getattr(training, name):
+                    raise UsageError(f"training.{name} needs a video branch: set model.use_video")
+            return
+        if not data.rendered or not data.rendered_held_out or data.sequences:
+            raise UsageError(
+                "model.use_video needs data.rendered and data.rendered_held_out, made with --pictures, and "
+                "data.sequences: 0, for fast synthetic sequences have no pictures"
+            )
+        if training.freeze_video and not training.video_weights:
+            raise UsageError("training.freeze_video needs training.video_weights: a frozen branch learns nothing")
+
+
+_CONFIGS = {kind.model_type: kind for kind in (AUD3DFaceConfig, AUD3DFaceMLPConfig)}
 
 
 def read_arguments(argv: Sequence[str] | None = None) -> Arguments:
@@ -210,7 +247,13 @@ def read_arguments(argv: Sequence[str] | None = None) -> Arguments:
         prog="python -m au_d3dface.training",
         description="Trains the network on labelled synthetic sequences. Start it with accelerate launch -m, or alone.",
     )
-    parser.add_argument("--config", help="yaml file, or the name of one that ships in the package: default, static")
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        help=f"yaml file, or the name of one that ships in the package ({', '.join(shipped_configs())}); given several "
+        "times, each goes over those before it",
+    )
     parser.add_argument(
         "--model", action="append", default=[], metavar="FIELD=VALUE", help="a field of AUD3DFaceConfig"
     )
@@ -225,7 +268,9 @@ def read_arguments(argv: Sequence[str] | None = None) -> Arguments:
             group.add_argument(option, dest=f"{section}.{item.name}", metavar="VALUE", help=f"default {default}")
     argv = sys.argv[1:] if argv is None else argv
     options = vars(parser.parse_args(argv))
-    arguments = parse(read_yaml(options["config"])) if options["config"] else Arguments()
+    arguments = Arguments()
+    for name in options["config"]:
+        arguments = parse(read_yaml(name), arguments)
     for assignment in options["model"]:
         name, equals, text = assignment.partition("=")
         if not equals:
@@ -253,14 +298,23 @@ def read_yaml(name: str) -> dict:
         return yaml.safe_load(source.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"the config {name} cannot be read ({error}); give a yaml file, or `default` or `static`"
+            f"the config {name} cannot be read ({error}); give a yaml file, or one of {', '.join(shipped_configs())}"
         ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{name} is not valid yaml: {' '.join(str(error).split())}") from error
 
 
-def parse(content: Any) -> Arguments:
+def shipped_configs() -> list[str]:
+    """The names of the configs in the package."""
+    folder = resources.files(__package__) / "configs"
+    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+
+def parse(content: Any, over: Arguments | None = None) -> Arguments:
     """Arguments from the content of a yaml file.
+
+    Args:
+        over: arguments that it changes; None for the defaults.
 
     Raises:
         UsageError: an unknown section or key (with the nearest one), or a value of another type.
@@ -268,14 +322,17 @@ def parse(content: Any) -> Arguments:
     if not isinstance(content, dict):
         raise UsageError("a config must have sections: model, data, training")
     _known("section", content, ("model", "data", "training"))
-    arguments = Arguments()
+    arguments = over or Arguments()
     for section, values in content.items():
         if values is None:
             continue
         if not isinstance(values, dict):
             raise UsageError(f"the section {section} must hold keys and values, not {values!r}")
         if section == "model":
-            arguments.model = dict(values)
+            if "model_type" in values:  # what the other kind of model knows nothing of is left out
+                names = {item.name for item in fields(_CONFIGS.get(values["model_type"], AUD3DFaceConfig))}
+                arguments.model = {name: value for name, value in arguments.model.items() if name in names}
+            arguments.model |= values
             continue
         kind = type(getattr(arguments, section))
         _known(f"key of {section}", values, [item.name for item in fields(kind)])

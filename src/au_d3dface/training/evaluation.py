@@ -8,14 +8,12 @@ from torch import Tensor
 
 from .. import facs
 from ..metrics import always_positive_f1, f1_score, pearson, roc_area, vertex_error
-from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+from .trainees import Trainee
 from .training_data import Batch
 
 
 @torch.no_grad()
-def evaluate(
-    model: AUD3DFaceForReconstruction, batches: Iterable[dict[str, Tensor]], meshes: Callable[[Batch], Batch]
-) -> dict:
+def evaluate(trainee: Trainee, batches: Iterable[dict[str, Tensor]], meshes: Callable[[Batch], Batch]) -> dict:
     """Autoregressive decoding with the model's own generation settings.
 
     Args:
@@ -26,25 +24,28 @@ def evaluate(
         `intensity_r` (Pearson); and in millimetres, over valid frames: `coarse_error` and `refined_error` to the true
         mesh, corresponding vertices.
     """
+    model = trainee.network
     was_training = model.training
     model.eval()
     columns: dict[str, list[np.ndarray]] = {}
     errors = {"coarse_error": [], "refined_error": []}
     for batch in batches:
         batch = meshes({name: value.to(model.device) for name, value in batch.items()})
-        mask = batch["frame_mask"]
-        output = model.generate(vertices=batch["vertices"], neutral_vertices=batch["neutral_vertices"], frame_mask=mask)
+        mask = batch["frame_mask"].bool()
+        output = trainee.decode(batch)
         rows = {
             "labels": batch["au_labels"],
             "intensities": batch["au_intensity_labels"],
-            "decisions": output.au_labels,
-            "probabilities": output.au_probabilities,
-            "estimates": output.au_intensities,
+            "decisions": output["au_labels"],
+            "probabilities": output["au_probabilities"],
+            "estimates": output.get("au_intensities"),
         }
         for name, value in rows.items():
             if value is not None:
                 columns.setdefault(name, []).append(value[mask].float().cpu().numpy())
-        for name, vertices in (("coarse_error", batch["vertices"]), ("refined_error", output.vertices)):
+        for name, vertices in (("coarse_error", batch["vertices"]), ("refined_error", output.get("vertices"))):
+            if vertices is None or "true_vertices" not in batch:
+                continue
             errors[name].append(vertex_error(vertices, batch["true_vertices"])[mask].cpu())
     model.train(was_training)
 
@@ -59,7 +60,7 @@ def evaluate(
         scores["intensity_r"] = pearson(whole["estimates"], whole["intensities"])
     names = [facs.label(unit) for unit in model.config.action_units]
     result: dict = {f"{name}_mean": _mean(value) for name, value in scores.items()}
-    result |= {f"{name}_mm": float(torch.cat(parts).mean()) for name, parts in errors.items()}
+    result |= {f"{name}_mm": float(torch.cat(parts).mean()) for name, parts in errors.items() if parts}
     result["frames"] = len(labels)
     result["by_au"] = {au: {name: _number(value[k]) for name, value in scores.items()} for k, au in enumerate(names)}
     return result
@@ -67,7 +68,7 @@ def evaluate(
 
 @torch.no_grad()
 def best_thresholds(
-    model: AUD3DFaceForReconstruction, batches: Iterable[dict[str, Tensor]], meshes: Callable[[Batch], Batch]
+    trainee: Trainee, batches: Iterable[dict[str, Tensor]], meshes: Callable[[Batch], Batch]
 ) -> list[float]:
     """The probability, per AU, from which calling it present gives the highest F1 on these batches.
 
@@ -75,14 +76,15 @@ def best_thresholds(
     would gain by it. Ties go to the one nearest to 0.5, which is also the answer for an AU that never occurs. Measure
     on other people than those that scores are reported on.
     """
+    model = trainee.network
     was_training = model.training
     model.eval()
     probabilities, labels = [], []
     for batch in batches:
         batch = meshes({name: value.to(model.device) for name, value in batch.items()})
-        mask = batch["frame_mask"]
-        output = model.generate(vertices=batch["vertices"], neutral_vertices=batch["neutral_vertices"], frame_mask=mask)
-        probabilities.append(output.au_probabilities[mask].float().cpu().numpy())
+        mask = batch["frame_mask"].bool()
+        output = trainee.decode(batch)
+        probabilities.append(output["au_probabilities"][mask].float().cpu().numpy())
         labels.append(batch["au_labels"][mask].cpu().numpy())
     model.train(was_training)
     given, truth = np.concatenate(probabilities), np.concatenate(labels)

@@ -47,9 +47,9 @@ def corrupt_labels(labels: Tensor, flip: float, unknown: float, generator: torch
 class FeedbackForward(nn.Module):
     """The teacher-forced pass in which some clips are fed the network's own decisions.
 
-    Only the temporal module reads labels, so meshes are read once: the decisions come from passes of the temporal
-    module alone, without gradients, first on the labels as given, then on the decisions of the pass before. A module of
-    its own, so that what wraps models for many processes wraps all of it.
+    Only the temporal module reads labels, so meshes and video are read once: the decisions come from passes of the
+    temporal module alone, without gradients, first on the labels as given, then on the decisions of the pass before. A
+    module of its own, so that what wraps models for many processes wraps all of it.
     """
 
     def __init__(self, network: AUD3DFaceForReconstruction, passes: int = 2) -> None:
@@ -57,19 +57,28 @@ class FeedbackForward(nn.Module):
         self.network, self.passes = network, passes
 
     def forward(
-        self, vertices: Tensor, neutral_vertices: Tensor, au_labels: Tensor, frame_mask: Tensor, own: Tensor
+        self,
+        vertices: Tensor,
+        neutral_vertices: Tensor,
+        au_labels: Tensor,
+        frame_mask: Tensor,
+        own: Tensor,
+        pixel_values_videos: Tensor | None = None,
+        video_features: Tensor | None = None,
     ) -> AUD3DFaceReconstructionOutput:
-        """As `AUD3DFaceForReconstruction.forward` of a network without video.
+        """As `AUD3DFaceForReconstruction.forward`.
 
         Args:
             vertices (B, T, V, 3), neutral_vertices (B, V, 3), au_labels (B, T, N), frame_mask (B, T): of the batch.
             own: (B,) bool, the clips that are fed the network's decisions instead of `au_labels`.
+            pixel_values_videos (B, T, 3, H, W) or video_features (B, T, F): where the network reads video.
         """
         network, model = self.network, self.network.model
         mask = frame_mask.bool()
+        given = {} if video_features is None else {"video_features": video_features}
         displacement = model.displacement(vertices, neutral_vertices, mask)
         spatial = model.spatial_embeddings(displacement, mask)
-        temporal = model.frame_features(displacement, None, mask)
+        temporal = model.frame_features(displacement, pixel_values_videos, mask, **given)
         if network.config.use_temporal:
             keys = model.temporal.feature_keys(temporal, 0)
             labels = model.known_labels(au_labels, None, mask)

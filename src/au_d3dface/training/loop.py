@@ -24,6 +24,7 @@ from accelerate.utils import DataLoaderConfiguration, broadcast_object_list
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from .. import __version__
 from ..coarse import load_coarse
@@ -32,12 +33,12 @@ from ..data import collate_clips
 from ..errors import CheckpointError, InputError, OutputError, UsageError
 from ..face_models import FaceModel, load_face_model
 from ..losses import ReconstructionLoss
-from ..modeling_au_d3dface import AUD3DFaceForReconstruction, face_model_checksum
 from .arguments import Arguments, TrainingArguments
 from .checkpointing import load_checkpoint, save_checkpoint
 from .evaluation import best_thresholds, evaluate
-from .feedback import FeedbackForward, corrupt_labels
+from .feedback import corrupt_labels
 from .synthetic_data import synthetic_training_data
+from .trainees import make_trainee
 from .training_data import TrainingData
 from .whitening import fold
 
@@ -120,16 +121,15 @@ def train(arguments: Arguments) -> Path:
     if not len(batches):
         raise InputError(f"{len(clips)} sequences do not fill one batch of {training.batch_size}; ask for more")
 
-    if face_model.licensed:  # the checkpoint then holds the mesh's checksum, and its user brings the mesh
-        config.face_model_checksum = face_model_checksum(face_model.template, face_model.faces)
     torch.manual_seed(training.seed)
-    network = AUD3DFaceForReconstruction(config)
-    network.set_face_model(face_model.template, face_model.faces, face_model.au_masks(config.action_units))
+    trainee = make_trainee(config, face_model, data)
+    network = trainee.network
     data.initialise(network)
+    learned = [value for value in network.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=training.weight_decay
+        learned, lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=training.weight_decay
     )
-    model, optimizer, batches = accelerator.prepare(FeedbackForward(network), optimizer, batches)
+    model, optimizer, batches = accelerator.prepare(trainee.module, optimizer, batches)
     steps_an_epoch = math.ceil(len(batches) / training.gradient_accumulation)
     total_steps = min(training.epochs * steps_an_epoch, training.max_steps or sys.maxsize)
     average = MovingAverage(network, training.ema_decay) if training.ema_decay else None
@@ -164,7 +164,7 @@ def train(arguments: Arguments) -> Path:
     def score() -> dict:
         if average:
             average.swap(network)
-        result = evaluate(network, held_out_batches, data.meshes) if accelerator.is_main_process else {}
+        result = evaluate(trainee, held_out_batches, data.meshes) if accelerator.is_main_process else {}
         if average:
             average.swap(network)
         if result:
@@ -188,14 +188,14 @@ def train(arguments: Arguments) -> Path:
                 batch = data.teach(data.meshes(batch))
                 labels = corrupt_labels(batch["au_labels"], training.label_flip, training.label_unknown)
                 own = torch.rand(len(labels), device=labels.device) < _own_share(training, step / total_steps)
-                prediction = model(batch["vertices"], batch["neutral_vertices"], labels, batch["frame_mask"], own)
+                prediction = model(**trainee.inputs(batch, labels, own))
                 terms = criterion(
                     prediction,
                     batch.get("au_targets", batch["au_labels"]),
                     batch["au_intensity_labels"],
                     batch["frame_mask"],
                     batch.get("true_vertices"),
-                    **data.supervise(prediction.vertices, batch),
+                    **data.supervise(prediction, batch),
                 )
                 accelerator.backward(terms["loss"])
                 if accelerator.sync_gradients:
@@ -228,8 +228,8 @@ def train(arguments: Arguments) -> Path:
         thresholds: list = [None]
         if accelerator.is_main_process:
             loader = DataLoader(data.calibration, training.batch_size, collate_fn=collate_clips)
-            thresholds = [best_thresholds(network, loader, data.meshes)]
-        network.generation_config.au_thresholds = broadcast_object_list(thresholds)[0]
+            thresholds = [best_thresholds(trainee, loader, data.meshes)]
+        trainee.set_thresholds(broadcast_object_list(thresholds)[0])
     scores = score()
     _write(log, {"step": step, "evaluation": scores})
     progress.close()
@@ -275,7 +275,7 @@ def training_data(
     return synthetic_training_data(arguments, config, coarse, folder, device, show_progress)
 
 
-def save_model(network: AUD3DFaceForReconstruction, folder: Path, record: dict) -> None:
+def save_model(network: PreTrainedModel, folder: Path, record: dict) -> None:
     """Writes the model and the record of its training, whole or not at all.
 
     Raises:
@@ -332,11 +332,13 @@ def _write(log: TextIO | None, record: dict) -> None:
 
 
 def _summary(step: int, scores: dict) -> str:
-    return (
+    said = (
         f"step {step}: F1 {scores['f1_mean']} (always positive {scores['always_positive_f1_mean']}), "
-        f"ROC area {scores['roc_area_mean']}, mesh {scores['refined_error_mm']:.3f} mm "
-        f"(coarse {scores['coarse_error_mm']:.3f})"
+        f"ROC area {scores['roc_area_mean']}"
     )
+    if "refined_error_mm" in scores:
+        said += f", mesh {scores['refined_error_mm']:.3f} mm (coarse {scores['coarse_error_mm']:.3f})"
+    return said
 
 
 def _command(options: Sequence[str]) -> str:

@@ -6,7 +6,7 @@
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..coarse import CoarseReconstructor
 from ..configuration_au_d3dface import AUD3DFaceConfig
+from ..data.synthetic.crop_pool import CropPool, FeaturePool, build_crop_pool, build_feature_pool
 from ..data.synthetic.picture_pool import PicturePool, build_picture_pool
 from ..data.synthetic.pool import SequencePool, SequenceSource, SyntheticClips, build_pool
 from ..data.synthetic.rendered_sequences import StoredSequences
@@ -23,11 +24,12 @@ from ..data.synthetic.sequences import HELD_OUT_SEED, SequenceSampler, SequenceS
 from ..data.synthetic.tracker_response import load_tracker_response
 from ..errors import InputError
 from ..export.files import output_errors
-from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+from ..modeling_au_d3dface import AUD3DFaceForReconstruction, AUD3DFaceModel
 from .arguments import Arguments, DataArguments
 from .linear_reading import LinearReading
 from .motion_span import span_motions
 from .training_data import TrainingData
+from .video_weights import freeze_video, load_video_weights, video_digest
 from .weak_supervision import WeakSupervision, weak_supervision
 from .whitening import whiten
 
@@ -41,6 +43,9 @@ class SyntheticPools:
     held_out: SequencePool
     pictures: PicturePool | None = None
     """Of the rendered sequences."""
+    video: CropPool | FeaturePool | None = None
+    held_out_video: CropPool | FeaturePool | None = None
+    """What the video branch reads of the rendered sequences and of those of held-out people."""
 
     @property
     def train(self) -> list[SequencePool]:
@@ -145,18 +150,63 @@ class ClipMixture(ConcatDataset):
 def training_clips(pools: SyntheticPools, arguments: DataArguments, action_units, seed: int) -> ClipMixture:
     """The clips of an epoch: rendered sequences `rendered_repeats` times, hardly bent, fast ones once and `taught`."""
     parts = []
+    beside = [part for part in (pools.pictures, pools.video) if part is not None]
     bending = {name: getattr(arguments, name) for name in ("neutral_error", "mixing", "noise", "offset")}
     if pools.rendered is not None:
         gentle = {name: arguments.rendered_bending * value for name, value in bending.items()}
         for _ in range(arguments.rendered_repeats):
-            clips = SyntheticClips(
-                pools.rendered, action_units, arguments.clip_length, seed=seed, pictures=pools.pictures, **gentle
+            parts.append(
+                SyntheticClips(pools.rendered, action_units, arguments.clip_length, seed=seed, beside=beside, **gentle)
             )
-            parts.append(clips)
     if pools.fast is not None:
         clips = SyntheticClips(pools.fast, action_units, arguments.clip_length, seed=seed, taught=True, **bending)
         parts.append(clips)
     return ClipMixture(parts)
+
+
+def with_video(
+    pools: SyntheticPools,
+    arguments: Arguments,
+    config: AUD3DFaceConfig,
+    coarse: CoarseReconstructor,
+    folder: Path,
+    device: torch.device | str = "cpu",
+    show_progress: bool = True,
+) -> SyntheticPools:
+    """The pools with what the video branch reads beside them: crops, or with `training.freeze_video` features of them.
+
+    Raises:
+        UsageError, CheckpointError: as of `load_video_weights`.
+        InputError: the rendered sequences have no pictures.
+    """
+    data, training = arguments.data, arguments.training
+    keep = Path(data.pool) if data.pool else folder
+    frozen = None
+    if training.freeze_video:
+        frozen = AUD3DFaceModel(config).eval()
+        load_video_weights(frozen, str(training.video_weights))
+
+    def read(name: str, path: str, pool: SequencePool) -> CropPool | FeaturePool:
+        digest = _digest(StoredSequences(path), coarse, len(pool))
+        crops_path = keep / f"{name}-crops-{config.image_size}-{digest}.safetensors"
+        with tqdm(unit="sequence", desc=f"cutting out {name}", total=len(pool), disable=not show_progress) as progress:
+            if not crops_path.exists():
+                build_crop_pool(path, config.image_size, progress.update).save(crops_path)
+        if frozen is None:
+            return CropPool.load(crops_path)
+        features_path = keep / f"{name}-features-{video_digest(frozen)}-{digest}.safetensors"
+        with tqdm(unit="sequence", desc=f"looking at {name}", total=len(pool), disable=not show_progress) as progress:
+            if not features_path.exists():
+                crops = CropPool.load(crops_path)
+                build_feature_pool(crops, pool.valid, frozen.to(device), progress.update).save(features_path)
+        return FeaturePool.load(features_path)
+
+    assert pools.rendered is not None  # `Arguments.validate` has seen to both
+    return replace(
+        pools,
+        video=read("rendered", str(data.rendered), pools.rendered),
+        held_out_video=read("rendered-held-out", str(data.rendered_held_out), pools.held_out),
+    )
 
 
 def synthetic_training_data(
@@ -173,13 +223,24 @@ def synthetic_training_data(
     weak: WeakSupervision | None = None
     if pools.pictures is not None:
         weak, pools = weak_supervision(pools, data, coarse.face_model, training.loss_weights, device)
+    if config.use_video:
+        pools = with_video(pools, arguments, config, coarse, folder, device, show_progress)
     units = config.action_units
+    video = [] if pools.video is None else [pools.video]
+    held_out_video = [] if pools.held_out_video is None else [pools.held_out_video]
+    calibration = None
+    if training.calibrate:
+        calibration = SyntheticClips(pools.train[0].head(training.calibrate), units, beside=video)
 
     def initialise(network: AUD3DFaceForReconstruction) -> None:
         if training.whitening:
             whiten(network, pools.train, training.whitening)
         if training.motion_span:
             span_motions(network, pools.train)
+        if config.use_video and training.video_weights:
+            load_video_weights(network, training.video_weights)
+        if config.use_video and training.freeze_video:
+            freeze_video(network)
 
     optional: dict = {}
     if training.linear_reading and pools.fast is not None:
@@ -188,10 +249,11 @@ def synthetic_training_data(
         optional["supervise"] = weak
     return TrainingData(
         clips=training_clips(pools, data, units, training.seed),
-        held_out=SyntheticClips(pools.held_out, units),
-        calibration=SyntheticClips(pools.train[0].head(training.calibrate), units) if training.calibrate else None,
+        held_out=SyntheticClips(pools.held_out, units, beside=held_out_video),
+        calibration=calibration,
         meshes=pools.train[0].meshes.to(device),
         positive_rates=pools.train[0].positive_rates(units),
+        coefficients=torch.cat([pool.expression[pool.valid] for pool in pools.train]),
         name="synthetic sequences",
         provenance=[part for pool in (*pools.train, pools.held_out) for part in pool.provenance],
         initialise=initialise,

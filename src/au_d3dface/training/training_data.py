@@ -7,8 +7,6 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..modeling_au_d3dface import AUD3DFaceForReconstruction
-
 Batch = dict[str, Tensor]
 
 
@@ -35,11 +33,12 @@ class TrainingData:
         calibration: training people on whom thresholds are set, decoded like `held_out`; None where none are wanted.
         meshes: adds `vertices` (and `true_vertices` where known) to a batch, on its device.
         positive_rates: of each action unit among the training people.
+        coefficients: (frames, E) of valid training frames, as `trainees.coefficients` takes them from a batch.
         name: for people, of the data and the part that is held out.
         provenance: what it was made from, for the record of the training; anything that JSON can hold.
         initialise: called once with a fresh network, before it trains.
         teach: adds `au_targets` to a batch that has meshes, or leaves it as it is.
-        supervise: from refined vertices and the batch to the arguments of `ReconstructionLoss` for Eq. 12-13.
+        supervise: from the network's output and the batch to the arguments of `ReconstructionLoss` for Eq. 12-13.
     """
 
     clips: TrainingClips
@@ -47,8 +46,9 @@ class TrainingData:
     calibration: Dataset | None
     meshes: Callable[[Batch], Batch]
     positive_rates: list[float]
+    coefficients: Tensor
     name: str
     provenance: list[dict]
-    initialise: Callable[[AUD3DFaceForReconstruction], None] = lambda network: None
+    initialise: Callable[[Any], None] = lambda network: None
     teach: Callable[[Batch], Batch] = lambda batch: batch
-    supervise: Callable[[Tensor, Batch], dict[str, Any]] = lambda vertices, batch: {}
+    supervise: Callable[[Any, Batch], dict[str, Any]] = lambda output, batch: {}

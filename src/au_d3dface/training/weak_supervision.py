@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..face_models import FaceModel
 from ..face_models.ibug68 import IBUG_68_OF_468
+from ..outputs_au_d3dface import AUD3DFaceReconstructionOutput
 from ..rendering import MeshRenderer
 from .arguments import DataArguments
 from .landmark_alignment import align_to_landmarks
@@ -48,13 +49,14 @@ class WeakSupervision:
         self.targets = "tracked_landmarks" if tracked else "landmarks"
         self.renderer = MeshRenderer(self.faces, None if face_model.uv is None else face_model.uv.to(device))
 
-    def __call__(self, vertices: Tensor, batch: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
+    def __call__(self, output: AUD3DFaceReconstructionOutput, batch: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
         """Arguments of the two terms by the names that `ReconstructionLoss` gives them.
 
         Args:
-            vertices: (B, T, V, 3) metres, refined.
+            output: with `vertices` (B, T, V, 3) metres, refined.
             batch: with the tensors of `PicturePool.clip`, each with a leading B, and `frame_mask` (B, T).
         """
+        vertices = output.vertices
         mask, size = batch["frame_mask"].bool(), batch["pictures"].shape[-2]
         camera = {name: batch[name] for name in ("rotation", "scale", "translation")}
         wanted: dict[str, dict[str, Any]] = {}

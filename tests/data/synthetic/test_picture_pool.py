@@ -60,7 +60,7 @@ def test_everything_in_pixels_goes_with_the_pictures(folder, coarse, tmp_path):
 
 def test_clips_bring_their_pictures(folder, coarse):
     pictures = build_picture_pool(folder, coarse, SIZE)
-    clips = SyntheticClips(build_pool(StoredSequences(folder), coarse, PER_SHARD), (12,), 2, pictures=pictures)
+    clips = SyntheticClips(build_pool(StoredSequences(folder), coarse, PER_SHARD), (12,), 2, beside=[pictures])
     batch = collate_clips([clips[0], clips[3]])
     assert batch["pictures"].shape == (2, 2, SIZE, SIZE, 3)
     assert batch["texture"].shape == (2, *pictures.texture.shape[1:])

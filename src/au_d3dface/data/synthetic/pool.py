@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,8 +30,11 @@ from .sequences import TrackedSequence
 from .tracker_response import load_tracker_response
 from .trajectories import PRESENCE_THRESHOLD
 
-if TYPE_CHECKING:
-    from .picture_pool import PicturePool
+
+class PoolBeside(Protocol):
+    """More about the sequences of a pool."""
+
+    def clip(self, index: int, frames: slice) -> dict[str, Tensor]: ...
 
 
 class SequenceSource(Protocol):
@@ -271,7 +274,8 @@ class SyntheticClips(Dataset):
         noise, offset: mean standard deviation of what is added to the coefficients, drawn for every frame and for every
             clip, in units of the face model's coefficients.
         taught: marks the clips for a teacher of their AU targets.
-        pictures: of the same sequences, whose tensors are then in the clips too.
+        beside: pools about the same sequences (`PicturePool`, `CropPool`, `FeaturePool`), whose tensors are then in the
+            clips too.
     """
 
     def __init__(
@@ -285,12 +289,12 @@ class SyntheticClips(Dataset):
         offset: float = 0.0,
         seed: int = 0,
         taught: bool = False,
-        pictures: "PicturePool | None" = None,
+        beside: Sequence[PoolBeside] = (),
     ) -> None:
         self.pool, self.clip_length, self.neutral_error, self.seed = pool, clip_length, neutral_error, seed
         self.mixing, self.noise, self.offset = mixing, noise, offset
         self.columns = [facs.ALL.index(au) for au in action_units]
-        self.taught, self.pictures, self.epoch = taught, pictures, 0
+        self.taught, self.beside, self.epoch = taught, beside, 0
 
     def begin_epoch(self, epoch: int) -> None:
         """Draws other phases; called before each epoch."""
@@ -302,7 +306,7 @@ class SyntheticClips(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """expression (T, E), rest_vertices (V, 3), weights (T, 57), true_neutral (V, 3) and alignment (3, 3), which
         `SequencePool.meshes` takes; neutral_vertices (V, 3), au_labels (T, N) int64 in {0, 1}, au_intensity_labels
-        (T, N) in 0-5, frame_mask (T,) bool, taught () bool; those of `PicturePool.clip`."""
+        (T, N) in 0-5, frame_mask (T,) bool, taught () bool; what the pools beside add."""
         pool, rng = self.pool, np.random.default_rng([self.seed, self.epoch, index])
         frames = slice(0, pool.num_frames)
         neutral = pool.neutral[index]
@@ -315,7 +319,7 @@ class SyntheticClips(Dataset):
             neutral = neutral + share * torch.tensordot(other, pool.expression_basis, dims=1)
         intensity = pool.intensity[index, frames][:, self.columns].float().amax(-1)
         expression = self._bent(rng, pool.expression[index, frames])
-        return {
+        clip = {
             "expression": expression,
             "rest_vertices": pool.neutral[index],
             "neutral_vertices": neutral,
@@ -326,8 +330,10 @@ class SyntheticClips(Dataset):
             "au_intensity_labels": intensity,
             "frame_mask": pool.valid[index, frames],
             "taught": torch.tensor(self.taught),
-            **({} if self.pictures is None else self.pictures.clip(index, frames)),
         }
+        for pool_beside in self.beside:
+            clip |= pool_beside.clip(index, frames)
+        return clip
 
     def _bent(self, rng: np.random.Generator, expression: Tensor) -> Tensor:
         """(T, E) coefficients as a stranger's face might have given them."""
