@@ -51,12 +51,8 @@ class Trainee(Protocol):
 class ReconstructionTrainee:
     """The paper's network: teacher forced (Eq. 2) in training, autoregressive when it decides by itself."""
 
-    def __init__(self, config: AUD3DFaceConfig, face_model: FaceModel) -> None:
-        if face_model.licensed:  # the checkpoint then holds the mesh's checksum, and its user brings the mesh
-            config.face_model_checksum = face_model_checksum(face_model.template, face_model.faces)
-        self.network = AUD3DFaceForReconstruction(config)
-        self.network.set_face_model(face_model.template, face_model.faces, face_model.au_masks(config.action_units))
-        self.module = FeedbackForward(self.network)
+    def __init__(self, network: AUD3DFaceForReconstruction) -> None:
+        self.network, self.module = network, FeedbackForward(network)
 
     def inputs(self, batch: Batch, labels: Tensor, own: Tensor) -> dict[str, Any]:
         """As `FeedbackForward` takes them."""
@@ -81,11 +77,8 @@ class ReconstructionTrainee:
 class MLPTrainee:
     """The baseline: each frame by itself, nothing fed back."""
 
-    def __init__(self, config: AUD3DFaceMLPConfig, training_coefficients: Tensor) -> None:
-        config.num_coefficients = training_coefficients.shape[1]
-        self.network = AUD3DFaceMLP(config)
-        self.network.standardise(training_coefficients)
-        self.module = self.network
+    def __init__(self, network: AUD3DFaceMLP) -> None:
+        self.network, self.module = network, network
 
     def inputs(self, batch: Batch, labels: Tensor, own: Tensor) -> dict[str, Any]:
         """As `AUD3DFaceMLP` takes them."""
@@ -111,8 +104,15 @@ def make_trainee(config: AUD3DFaceConfig | AUD3DFaceMLPConfig, face_model: FaceM
         UsageError: it does not fit the face model.
     """
     if isinstance(config, AUD3DFaceMLPConfig):
-        return MLPTrainee(config, data.coefficients)
+        config.num_coefficients = data.coefficients.shape[1]
+        mlp = AUD3DFaceMLP(config)
+        mlp.standardise(data.coefficients)
+        return MLPTrainee(mlp)
+    if face_model.licensed:  # the checkpoint then holds the mesh's checksum, and its user brings the mesh
+        config.face_model_checksum = face_model_checksum(face_model.template, face_model.faces)
     try:
-        return ReconstructionTrainee(config, face_model)
+        network = AUD3DFaceForReconstruction(config)
+        network.set_face_model(face_model.template, face_model.faces, face_model.au_masks(config.action_units))
     except ValueError as error:
         raise UsageError(f"model: {error}") from error
+    return ReconstructionTrainee(network)
