@@ -575,3 +575,31 @@ def test_a_config_changed_into_nonsense_is_refused_by_the_network():
     config.attention_window = 50
     with pytest.raises(ValueError, match="positional_period"):
         AUD3DFaceForReconstruction(config)
+
+
+@pytest.mark.parametrize("frames", [3, 9, 17])
+def test_features_in_place_of_pixels(frames):
+    """What the video branch said before is as good as the pixels, in the training pass and in decoding."""
+    model = network(use_video=True)
+    inputs = {
+        "vertices": 0.01 * torch.randn(2, frames, VERTICES, 3),
+        "neutral_vertices": torch.zeros(2, VERTICES, 3),
+        "frame_mask": torch.rand(2, frames) < 0.8,
+    }
+    pixels = torch.randn(2, frames, 3, model.config.image_size, model.config.image_size)
+    with torch.no_grad():
+        features = model.model.video_features(pixels, inputs["frame_mask"])
+        assert features.shape == (2, frames, model.config.video_feature_size)
+        whole = model(**inputs, pixel_values_videos=pixels)
+        again = model(**inputs, video_features=features)
+    torch.testing.assert_close(again.au_logits, whole.au_logits)
+    torch.testing.assert_close(again.vertices, whole.vertices)
+    decoded = model.generate(**inputs, pixel_values_videos=pixels)
+    torch.testing.assert_close(
+        model.generate(**inputs, video_features=features).au_probabilities, decoded.au_probabilities
+    )
+    for both in (model, model.generate):
+        with pytest.raises(ValueError, match="not both"):
+            both(**inputs, pixel_values_videos=pixels, video_features=features)
+    with pytest.raises(ValueError, match=r"video_features must be \(B, T, h · w · C\)"):
+        model(**inputs, video_features=features[..., 1:])

@@ -195,12 +195,13 @@ class AUD3DFaceGenerationMixin:
         frame_mask: Tensor | None = None,
         streamer: BaseStreamer | None = None,
         generation_config: AUD3DFaceGenerationConfig | None = None,
+        video_features: Tensor | None = None,
         **overrides,
     ) -> AUD3DFaceGenerateOutput:
         """Decodes sequences of any length; beside the output, memory is bounded by W and FRAMES_AT_ONCE.
 
         Args:
-            vertices, neutral_vertices, pixel_values_videos, frame_mask: as in `forward`.
+            vertices, neutral_vertices, pixel_values_videos, video_features, frame_mask: as in `forward`.
             au_labels: (B, T, N) labels that are known beforehand (coded data, what-if), -1 where not; they are fed back
                 instead of the prediction.
             streamer: its `put` receives an [`AUD3DFaceGenerateOutput`] of one frame (T = 1) for each frame in order.
@@ -212,13 +213,14 @@ class AUD3DFaceGenerationMixin:
         settings = self._generation_config(generation_config, overrides)
         if neutral_vertices is None:
             raise ValueError("generate needs neutral_vertices, the subject's neutral face (Eq. 1 and 9)")
-        mask = self.model.whole_mask(frame_mask, vertices, pixel_values_videos)
+        mask = self.model.whole_mask(frame_mask, vertices, pixel_values_videos, video_features)
         num_frames = mask.shape[1]
         step = num_frames if settings.decoding == "full" else FRAMES_AT_ONCE
         if streamer is not None:
             step = min(step, settings.block_size)
         outputs, cache = [], None
-        for start, chunk in self._read(vertices, neutral_vertices, pixel_values_videos, au_labels, mask, step):
+        read = self._read(vertices, neutral_vertices, pixel_values_videos, video_features, au_labels, mask, step)
+        for start, chunk in read:
             at = slice(start, start + chunk.mask.shape[1])
             temporal, labels, cache = self._decode(chunk, cache, settings)
             seen = None if vertices is None else vertices[:, at]
@@ -297,21 +299,24 @@ class AUD3DFaceGenerationMixin:
         vertices: Tensor | None,
         neutral_vertices: Tensor,
         pixels: Tensor | None,
+        video_features: Tensor | None,
         au_labels: Tensor | None,
         mask: Tensor,
         step: int,
     ) -> Iterator[tuple[int, _Frames]]:
         """The sequence in chunks of `step` frames. Video is read first and as a whole: its clips overlap chunks."""
         model, num_frames = self.model, mask.shape[1]
-        features = None
-        if self.config.use_video:
-            features = model.frame_features(model.displacement(vertices, neutral_vertices, mask), pixels, mask)
+        if self.config.use_video and video_features is None:
+            video_features = model.video_features(pixels, mask)
+        elif pixels is not None and video_features is not None:
+            raise ValueError("give pixel_values_videos or video_features, not both")
         for start in range(0, num_frames, step):
             at = slice(start, min(start + step, num_frames))
             displacement = model.displacement(
                 None if vertices is None else vertices[:, at], neutral_vertices, mask[:, at]
             )
-            seen = features[:, at] if features is not None else model.frame_features(displacement, None, mask[:, at])
+            appearance = None if video_features is None else video_features[:, at]
+            seen = model.frame_features(displacement, None, mask[:, at], appearance)
             yield (
                 start,
                 self._frame(seen, displacement, None if au_labels is None else au_labels[:, at], mask[:, at], start),

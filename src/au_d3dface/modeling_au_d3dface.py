@@ -524,17 +524,45 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         return moved.masked_fill(~frame_mask[..., None], 0.0).to(self.dtype)
 
     def frame_features(
-        self, displacement: Tensor | None, pixel_values_videos: Tensor | None, frame_mask: Tensor
+        self,
+        displacement: Tensor | None,
+        pixel_values_videos: Tensor | None,
+        frame_mask: Tensor,
+        video_features: Tensor | None = None,
     ) -> Tensor | None:
         """f_j of section 3.2, (B, T, d), zero at masked frames; None where neither branch feeds the temporal path.
 
-        Videos longer than L frames are read in overlapping clips of L; each clip gives the frames of its middle.
+        Args:
+            video_features: (B, T, h · w · C), what `video_features` said of the pixels, instead of these.
+
+        Raises:
+            ValueError: both or neither of pixels and features where the network reads video, or another shape.
         """
-        motion = self.motion_encoder(displacement) if hasattr(self, "motion_encoder") else None  # Eq. 1
-        features = motion if not self.config.use_video else self._appearance(motion, pixel_values_videos, frame_mask)
+        features = self.motion_encoder(displacement) if hasattr(self, "motion_encoder") else None  # Eq. 1
+        if self.config.use_video:
+            if video_features is None:
+                video_features = self.video_features(pixel_values_videos, frame_mask)
+            elif pixel_values_videos is not None:
+                raise ValueError("give pixel_values_videos or video_features, not both")
+            expected = (*frame_mask.shape, self.config.video_feature_size)
+            if video_features.shape != expected:
+                raise ValueError(f"video_features must be (B, T, h · w · C) = {expected}, not {video_features.shape}")
+            appearance = video_features.masked_fill(~frame_mask[..., None], 0.0).to(self.dtype)
+            joined = appearance if features is None else torch.cat([appearance, features], -1)
+            features = self.feature_projection(joined)
         return None if features is None else features.masked_fill(~frame_mask[..., None], 0.0)
 
-    def _appearance(self, motion: Tensor | None, pixel_values_videos: Tensor | None, frame_mask: Tensor) -> Tensor:
+    def video_features(self, pixel_values_videos: Tensor | None, frame_mask: Tensor) -> Tensor:
+        """f^I of section 3.2, flattened: (B, T, h · w · C).
+
+        Videos longer than L frames are read in overlapping clips of L; each clip gives the frames of its middle.
+
+        Args:
+            pixel_values_videos: (B, T, 3, H, W) normalised face crops. frame_mask: (B, T) bool.
+
+        Raises:
+            ValueError: pixels of another shape.
+        """
         size, length = self.config.image_size, self.config.clip_length
         num_frames = frame_mask.shape[1]
         expected = (*frame_mask.shape, 3, size, size)
@@ -546,9 +574,7 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         features, done = [], 0
         for start, following in zip(starts, [*starts[1:], None], strict=True):
             end = num_frames if following is None else (following + start + length) // 2  # the middle of the overlap
-            appearance = self.video_backbone(pixels[:, start : start + length])[:, done - start : end - start]
-            joined = appearance if motion is None else torch.cat([appearance, motion[:, done:end]], -1)
-            features.append(self.feature_projection(joined))
+            features.append(self.video_backbone(pixels[:, start : start + length])[:, done - start : end - start])
             done = end
         return torch.cat(features, 1)
 
@@ -576,10 +602,14 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         return torch.where((labels < 0) | ~frame_mask[..., None], rates, labels)
 
     def whole_mask(
-        self, frame_mask: Tensor | None, vertices: Tensor | None, pixel_values_videos: Tensor | None
+        self,
+        frame_mask: Tensor | None,
+        vertices: Tensor | None,
+        pixel_values_videos: Tensor | None,
+        video_features: Tensor | None = None,
     ) -> Tensor:
         """frame_mask as (B, T) bool, all true where none is given."""
-        given = vertices if vertices is not None else pixel_values_videos
+        given = next((x for x in (vertices, pixel_values_videos, video_features) if x is not None), None)
         if given is None:
             raise ValueError("the network needs vertices or pixel_values_videos")
         if frame_mask is None:
@@ -599,6 +629,7 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         past_key_values: AUD3DFaceCache | None = None,
         use_cache: bool = False,
         return_dict: bool | None = None,
+        video_features: Tensor | None = None,
     ) -> AUD3DFaceModelOutput | tuple:
         """The teacher-forced pass: all frames at once, each seeing the given labels of the frames before it.
 
@@ -612,16 +643,17 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
                 other frame sees anything of them; padding belongs at the end. Their own outputs mean nothing.
             past_key_values: the cache of the frames before these.
             use_cache: whether the output carries the cache after the last frame.
+            video_features: (B, T, h · w · C), of the method `video_features`, in place of pixel_values_videos.
 
         Raises:
             ValueError: a shape that does not fit, or no face model set.
         """
         if neutral_vertices is None:
             raise ValueError("the network needs neutral_vertices, the subject's neutral face (Eq. 1 and 9)")
-        mask = self.whole_mask(frame_mask, vertices, pixel_values_videos)
+        mask = self.whole_mask(frame_mask, vertices, pixel_values_videos, video_features)
         displacement = self.displacement(vertices, neutral_vertices, mask)
         spatial = self.spatial_embeddings(displacement, mask)
-        temporal = self.frame_features(displacement, pixel_values_videos, mask)
+        temporal = self.frame_features(displacement, pixel_values_videos, mask, video_features)
         cache = None
         if self.config.use_temporal:
             labels = self.known_labels(au_labels, au_intensity_labels, mask)
@@ -674,6 +706,7 @@ class AUD3DFaceForReconstruction(AUD3DFaceGenerationMixin, AUD3DFacePreTrainedMo
         past_key_values: AUD3DFaceCache | None = None,
         use_cache: bool = False,
         return_dict: bool | None = None,
+        video_features: Tensor | None = None,
     ) -> AUD3DFaceReconstructionOutput | tuple:
         """Arguments and errors as in [`AUD3DFaceModel.forward`]. There is no loss inside: see losses.py."""
         embedded = self.model(
@@ -686,9 +719,10 @@ class AUD3DFaceForReconstruction(AUD3DFaceGenerationMixin, AUD3DFacePreTrainedMo
             past_key_values,
             use_cache,
             return_dict=True,
+            video_features=video_features,
         )
         temporal, spatial = embedded.temporal_embeddings, embedded.spatial_embeddings
-        mask = self.model.whole_mask(frame_mask, vertices, pixel_values_videos)
+        mask = self.model.whole_mask(frame_mask, vertices, pixel_values_videos, video_features)
         logits = self.au_head(temporal, spatial)
         output = AUD3DFaceReconstructionOutput(
             vertices=self.refine(temporal, spatial, vertices, neutral_vertices, mask),

@@ -75,10 +75,9 @@ class FeedbackForward(nn.Module):
         """
         network, model = self.network, self.network.model
         mask = frame_mask.bool()
-        given = {} if video_features is None else {"video_features": video_features}
         displacement = model.displacement(vertices, neutral_vertices, mask)
         spatial = model.spatial_embeddings(displacement, mask)
-        temporal = model.frame_features(displacement, pixel_values_videos, mask, **given)
+        temporal = model.frame_features(displacement, pixel_values_videos, mask, video_features)
         if network.config.use_temporal:
             keys = model.temporal.feature_keys(temporal, 0)
             labels = model.known_labels(au_labels, None, mask)
