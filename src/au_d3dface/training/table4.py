@@ -35,12 +35,20 @@ ROWS = {
 """Config, input, modules, and the paper's average F1 on BP4D and DISFA (Table 4), whose own MLPs are on DECA's."""
 
 
-def run(rendered: str, held_out: str, output: Path, seeds: Sequence[int], more: Sequence[str] = ()) -> dict:
+def run(
+    rendered: str,
+    held_out: str,
+    output: Path,
+    seeds: Sequence[int],
+    model: Sequence[str] = (),
+    more: Sequence[str] = (),
+) -> dict:
     """Trains what is not trained yet, and writes table4.json and table4.md.
 
     Args:
         rendered, held_out: folders of sequences with pictures.
         seeds: of the rows' training; the table has the mean over them.
+        model: fields of the seven models, as `FIELD=VALUE`; the MLP has other ones.
         more: options of the training.
 
     Returns:
@@ -48,6 +56,7 @@ def run(rendered: str, held_out: str, output: Path, seeds: Sequence[int], more: 
     """
     common = ["--config", "table4", "--rendered", rendered, "--rendered-held-out", held_out]
     pools = ["--pool", str(output / "pools")]
+    fields = [word for field in model for word in ("--model", field)]
 
     def trained(name: str, options: Sequence[str]) -> dict:
         folder = output / name
@@ -57,15 +66,15 @@ def run(rendered: str, held_out: str, output: Path, seeds: Sequence[int], more: 
         return json.loads(record.read_text(encoding="utf-8"))
 
     branch = ["--config", "video_temporal", "--rendered-repeats", "1", "--epochs", "10", "--learning-rate", "0.001"]
-    trained("video_branch", [*branch, "--calibrate", "0"])
+    trained("video_branch", [*branch, *fields, "--calibrate", "0"])
     frozen = ["--video-weights", str(output / "video_branch" / "model"), "--freeze-video", "true"]
     rows = []
     for name, (inputs, modules, bp4d, disfa) in ROWS.items():
-        options = ["--config", name, *(frozen if "video" in name else ())]
+        options = ["--config", name, *(frozen if "video" in name else ()), *(() if "mlp" in name else fields)]
         records = [trained(f"{name}-seed{seed}", [*options, "--seed", str(seed)]) for seed in seeds]
         rows.append({"row": name, "input": inputs, "modules": modules, "paper": {"BP4D": bp4d, "DISFA": disfa}})
         rows[-1] |= _scores([record["held_out"] for record in records])
-    table = {"data": "rendered synthetic people", "seeds": list(seeds), "options": list(more), "rows": rows}
+    table = {"data": "rendered synthetic people", "seeds": list(seeds), "options": [*fields, *more], "rows": rows}
     with atomic_path(output / "table4.json") as path:
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     with atomic_path(output / "table4.md") as path:
@@ -124,6 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rendered-held-out", required=True, help="the same of other people")
     parser.add_argument("--output", required=True, help="folder for models and table")
     parser.add_argument("--seeds", default="0", help="of the rows, such as 0,1,2; default 0")
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="FIELD=VALUE", help="a field of AUD3DFaceConfig"
+    )
     options, more = parser.parse_known_args(argv)
     try:
         seeds = [int(seed) for seed in options.seeds.split(",")]
@@ -131,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"au-d3dface: --seeds takes numbers with commas between, not {options.seeds!r}", file=sys.stderr)
         return 2
     try:
-        table = run(options.rendered, options.rendered_held_out, Path(options.output), seeds, more)
+        table = run(options.rendered, options.rendered_held_out, Path(options.output), seeds, options.model, more)
     except AUD3DFaceError as error:
         print(f"au-d3dface: {error}", file=sys.stderr)
         return error.exit_status
