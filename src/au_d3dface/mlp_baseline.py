@@ -83,7 +83,7 @@ class AUD3DFaceMLPConfig(PreTrainedConfig):
         """N."""
         return len(self.action_units)
 
-    use_temporal = False  # for the losses: there is no z^t to be smooth
+    use_temporal = use_video = False  # as AUD3DFaceConfig's: there is no z^t to be smooth, and no picture to be read
 
 
 @dataclass

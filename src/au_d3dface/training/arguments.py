@@ -219,7 +219,7 @@ class Arguments:
 
     def _validate_video(self, config: AUD3DFaceConfig | AUD3DFaceMLPConfig) -> None:
         data, training = self.data, self.training
-        if not getattr(config, "use_video", False):
+        if not config.use_video:
             for name in ("video_weights", "freeze_video"):
                 if getattr(training, name):
                     raise UsageError(f"training.{name} needs a video branch: set model.use_video")
