@@ -226,11 +226,11 @@ def test_a_folder_of_another_training_is_refused(tmp_path, pool, change):
 
 
 def test_the_record_s_command_names_no_folders():
-    from au_d3dface.training.loop import _command
+    from au_d3dface.training.run_record import command
 
     options = ["--config", "default", "--rendered", "/home/someone/people", "--pool=/home/someone/pool", "--epochs=3"]
-    command = "python -m au_d3dface.training --config default --rendered people --pool=pool --epochs=3"
-    assert _command(options) == command
+    expected = "python -m au_d3dface.training --config default --rendered people --pool=pool --epochs=3"
+    assert command(options) == expected
 
 
 def test_errors_are_sentences(tmp_path, capsys):

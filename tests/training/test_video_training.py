@@ -124,7 +124,7 @@ def test_the_table_of_all_rows_and_nothing_is_trained_twice(data, tmp_path, caps
     printed = capsys.readouterr().out
     table = json.loads((tmp_path / "table4.json").read_text())
     assert [row["row"] for row in table["rows"]] == list(table4.ROWS)
-    assert printed.strip() == (tmp_path / "table4.md").read_text().strip()
+    assert (tmp_path / "table4.md").read_text().strip() in printed
     assert "| mesh + video | temporal + spatial |" in printed
     assert "| 66.0 | 61.0 |" in printed  # the paper's, beside
     assert "rendered synthetic people" in printed

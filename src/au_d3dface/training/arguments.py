@@ -8,7 +8,7 @@ wins over the file, the file over the defaults.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from importlib import resources
@@ -22,6 +22,14 @@ from huggingface_hub.errors import StrictDataclassError
 from ..configuration_au_d3dface import AUD3DFaceConfig
 from ..errors import InputError, UsageError
 from ..mlp_baseline import AUD3DFaceMLPConfig
+
+BEST_METRICS = {"f1_mean": 1, "roc_area_mean": 1, "intensity_r_mean": 1, "refined_error_mm": -1}
+"""Scores of `evaluation.evaluate` that `training.best_metric` may name; 1 where more is better, -1 where less is."""
+TRACKERS = ("tensorboard", "wandb", "trackio")
+
+_WEIGHTS = (
+    "weight_image", "weight_landmarks", "weight_smooth", "weight_au", "weight_intensity", "weight_vertices",
+)  # fmt: skip
 
 
 @dataclass
@@ -104,7 +112,8 @@ class TrainingArguments:
         epochs: times that every sequence gives a clip.
         max_steps: stops earlier; the learning rate's course ends there.
         batch_size: clips a step and process.
-        gradient_accumulation: batches a step of the optimizer.
+        gradient_accumulation: batches a step of the optimizer, and process. What does not fill a step waits for another
+            epoch, whose order is another.
         learning_rate, warmup_steps, schedule: of Adam; "constant" or "cosine" (to a hundredth) after the warm-up.
         weight_decay: decoupled; 0 is plain Adam.
         max_grad_norm: gradients are scaled down to this norm.
@@ -124,7 +133,12 @@ class TrainingArguments:
             of a model with a video branch; none starts it anew.
         freeze_video: leaves the video branch as it is; every sequence is then read with it once, its features kept.
         evaluate_every: epochs between evaluations on held-out people, decoded frame by frame; 0 for the end only.
+        best_metric: score by which the model in `output/best` is chosen; `output/model` is the last.
+        patience: evaluations without a gain after which training stops; 0 for never.
         save_every: steps between checkpoints to resume from; 0 for the end of each epoch only.
+        trackers: tensorboard, wandb, trackio, or several, beside `log.jsonl`.
+        gradient_checkpointing: computes activations anew in the backward pass: less memory, more time.
+        loader_workers: processes that load clips; 0 loads them between steps.
         threads: of torch on a CPU; 0 leaves torch's choice.
         seed: of initialisation, order, dropout and corruption.
     """
@@ -157,20 +171,31 @@ class TrainingArguments:
     video_weights: str | None = None
     freeze_video: bool = False
     evaluate_every: int = 1
+    best_metric: str = "f1_mean"
+    patience: int = 0
     save_every: int = 0
+    trackers: tuple[str, ...] = ()
+    gradient_checkpointing: bool = False
+    loader_workers: int = 0
     threads: int = 0
     seed: int = 0
 
     @property
     def loss_weights(self) -> dict[str, float]:
         """λ of Eq. 11 and the weights of the terms beyond it, by the names that `ReconstructionLoss` gives them."""
-        names = ("image", "landmarks", "smooth", "au", "intensity", "vertices")
-        return {name: getattr(self, f"weight_{name}") for name in names}
+        return {name.removeprefix("weight_"): getattr(self, name) for name in _WEIGHTS}
 
     def validate(self) -> None:
         """Raises UsageError where a value makes no sense."""
         _at_least(self, "training", 1, "epochs", "batch_size", "gradient_accumulation")
-        _at_least(self, "training", 0, "linear_reading", "whitening", "calibrate", "seed")
+        _at_least(
+            self, "training", 0, "linear_reading", "whitening", "calibrate", "seed", "warmup_steps", "weight_decay",
+            "evaluate_every", "save_every", "patience", "loader_workers", "threads", *_WEIGHTS,
+        )  # fmt: skip
+        if self.max_steps is not None:
+            _at_least(self, "training", 1, "max_steps")
+        if not self.max_grad_norm > 0:
+            raise UsageError(f"training.max_grad_norm must be greater than 0, not {self.max_grad_norm}")
         if not self.learning_rate > 0:
             raise UsageError(f"training.learning_rate must be greater than 0, not {self.learning_rate}")
         for name in ("label_flip", "label_unknown", "scheduled_sampling", "scheduled_sampling_ramp", "ema_decay"):
@@ -178,6 +203,10 @@ class TrainingArguments:
                 raise UsageError(f"training.{name} must be in [0, 1], not {getattr(self, name)}")
         if self.schedule not in ("constant", "cosine"):
             raise UsageError(f"training.schedule must be constant or cosine, not {self.schedule!r}")
+        if self.patience and not self.evaluate_every:
+            raise UsageError("training.patience counts evaluations, so training.evaluate_every must be at least 1")
+        _known("score that training.best_metric can name", [self.best_metric], BEST_METRICS)
+        _known("tracker (training.trackers)", self.trackers, TRACKERS)
 
 
 @dataclass
@@ -348,11 +377,12 @@ def _at_least(section: Any, name: str, least: int, *keys: str) -> None:
             raise UsageError(f"{name}.{key} must be at least {least}, not {getattr(section, key)}")
 
 
-def _known(what: str, given: Sequence[str], names: Sequence[str]) -> None:
+def _known(what: str, given: Iterable[str], names: Collection[str]) -> None:
     for name in given:
         if name not in names:
             close = get_close_matches(str(name), names, n=1)
-            raise UsageError(f"{name!r} is not a {what}" + (f"; did you mean {close[0]!r}?" if close else ""))
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+            raise UsageError(f"{name!r} is not a {what}; {hint}")
 
 
 def _value(text: str) -> Any:
@@ -367,9 +397,14 @@ def _value(text: str) -> Any:
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
     """The value as its type, int to float where floats are wanted."""
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType, tuple) else (hint,)
     if value is None and type(None) in kinds:
         return None
+    if get_origin(hint) is tuple:
+        values = value.split(",") if isinstance(value, str) else value
+        if not isinstance(values, list | tuple):
+            raise UsageError(f"{name} must be a list, not {value!r}")
+        return tuple(_checked(name, item.strip() if isinstance(item, str) else item, kinds[0]) for item in values)
     if float in kinds and isinstance(value, str):
         value = _value(value)
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):

@@ -25,14 +25,23 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """
     target = folder / f"step-{step:08d}"
     temporary = folder / f".step-{step:08d}.{os.getpid()}.tmp"
+    remove_remains(folder)
     try:
         temporary.mkdir(parents=True)
-        torch.save(state, temporary / "state.pt")
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(temporary, target)
+        with (temporary / "state.pt").open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if (target / "state.pt").exists():  # of the same step: one rename that leaves the one or the other
+            os.replace(temporary / "state.pt", target / "state.pt")
+        else:
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(temporary, target)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise OutputError(f"the checkpoint {target} cannot be written: {error}") from error
+        raise OutputError(
+            f"the checkpoint {target} cannot be written: {error}; what was saved before is still there, so make room "
+            "and give the same command again"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for other in _checkpoints(folder):
@@ -41,8 +50,11 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     return target
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path, arguments_only: bool = False) -> dict[str, Any] | None:
     """The state of the newest checkpoint, on the CPU, or None where there is none.
+
+    Args:
+        arguments_only: leaves tensors in the file, for what is known of a checkpoint at once, whatever its size.
 
     Raises:
         CheckpointError: it is damaged.
@@ -52,10 +64,38 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         return None
     path = found[-1] / "state.pt"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=arguments_only)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{path} cannot be read ({reason}); delete {found[-1]} to start anew") from error
+
+
+def check_same_training(folder: Path, arguments: dict[str, Any]) -> None:
+    """Whether the checkpoint in the folder, if there is one, is of a training with these arguments.
+
+    Args:
+        arguments: that decide what is computed, as JSON values; what the checkpoint holds as `arguments`.
+
+    Raises:
+        CheckpointError: it is of another, with what differs.
+    """
+    state = load_checkpoint(folder, arguments_only=True)
+    if state is None:
+        return
+    saved = state.get("arguments", {})
+    if different := sorted(name for name in saved.keys() | arguments.keys() if saved.get(name) != arguments.get(name)):
+        shown = ", ".join(f"{name} was {saved.get(name)!r} and is {arguments.get(name)!r}" for name in different[:3])
+        raise CheckpointError(
+            f"{folder} holds the checkpoint of a training with other arguments ({shown}"
+            + (f", and {len(different) - 3} more)" if len(different) > 3 else ")")
+            + "; give those again to continue it, or another folder as --output"
+        )
+
+
+def remove_remains(folder: Path) -> None:
+    """Removes what runs that were killed while they wrote have left."""
+    for path in folder.glob(".step-*.tmp"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -2,264 +2,265 @@
 
     data -> batches -> meshes -> corrupted feedback -> forward -> losses (Eq. 11) -> Adam -> evaluation by free decoding
 
-Devices, processes, mixed precision and gradient accumulation come from accelerate. Every optimizer step draws its
-randomness (dropout, corruption) from its own seed, so a resumed run needs no generator states and continues as if it
-had not stopped.
+Devices, processes and mixed precision come from accelerate's launcher. Every batch draws its randomness (dropout,
+corruption) from its own seed, and its clips depend on seed, epoch and place alone, so a resumed run needs no generator
+states and continues as if it had not stopped.
 """
 
-import json
+import copy
 import math
-import os
 import sys
 import time
-from collections.abc import Sequence
-from datetime import date
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from torch import nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from .. import __version__
 from ..coarse import load_coarse
 from ..configuration_au_d3dface import AUD3DFaceConfig
 from ..data import collate_clips
-from ..errors import CheckpointError, InputError, OutputError, UsageError
+from ..errors import CheckpointError, InputError, UsageError
 from ..face_models import FaceModel, load_face_model
 from ..losses import ReconstructionLoss
-from .arguments import Arguments, TrainingArguments
-from .checkpointing import load_checkpoint, save_checkpoint
-from .evaluation import best_thresholds, evaluate
+from ..mlp_baseline import AUD3DFaceMLPConfig
+from .arguments import BEST_METRICS, Arguments, TrainingArguments
+from .checkpointing import check_same_training, load_checkpoint, remove_remains, save_checkpoint
+from .clock import StepClock
+from .evaluation import best_thresholds, evaluate, summary
 from .feedback import corrupt_labels
+from .moving_average import MovingAverage
+from .preflight import check_best_metric, check_model, deciding_arguments, start_accelerator, writable_folder
+from .run_record import RunLog, plain_arguments, repair_model, save_model, training_record
+from .sampling import EpochBatches, EpochClips, SharedBatches, batch_loader, mixed_seed, to_device
+from .schedules import own_share, rate_factor
 from .synthetic_data import synthetic_training_data
-from .trainees import make_trainee
-from .training_data import TrainingData
+from .trackers import check_trackers, flat_numbers, start_trackers
+from .trainees import Trainee, make_trainee
+from .training_data import Batch, TrainingData
 from .whitening import fold
 
 
-class EpochSampler(Sampler[int]):
-    """A permutation that depends on the seed and the epoch alone, so that a resumed epoch goes on in the same order.
+@dataclass
+class RunState:
+    """What a checkpoint holds beside tensors: steps done, seconds spent, bytes of the log, and the best evaluation."""
 
-    Its method is not called set_epoch because accelerate calls that by its own count, which starts anew on resuming.
-    """
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch, self.skip = size, seed, 0, 0
-
-    def begin(self, epoch: int, skip: int) -> None:
-        """The next iteration is of this epoch, without its first `skip` samples."""
-        self.epoch, self.skip = epoch, skip
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self):
-        generator = torch.Generator().manual_seed(_mixed_seed(self.seed, self.epoch))
-        return iter(torch.randperm(self.size, generator=generator)[self.skip :].tolist())
-
-
-class MovingAverage:
-    """Exponential moving average of a model's parameters, with the usual warm-up of its decay."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.values = {name: value.detach().clone() for name, value in model.named_parameters()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in model.named_parameters():
-            self.values[name].lerp_(value.detach(), 1 - decay)
-
-    def swap(self, model: nn.Module) -> None:
-        """Exchanges the model's parameters with the average; twice is nothing."""
-        with torch.no_grad():
-            for name, value in model.named_parameters():
-                kept = value.detach().clone()
-                value.copy_(self.values[name])
-                self.values[name] = kept
+    step: int = 0
+    seconds: float = 0.0
+    log_size: int = 0
+    best: float | None = None
+    without_gain: int = 0
 
 
 def train(arguments: Arguments) -> Path:
     """Trains as told, resuming from the newest checkpoint in the output folder.
 
     Returns:
-        The folder of the trained model: config.json, model.safetensors, generation_config.json, training.json.
+        The folder of the trained model: config.json, model.safetensors, generation_config.json, training.json. The one
+        of the best evaluation is beside it, in `best`.
 
     Raises:
-        UsageError, InputError, OutputError, CheckpointError: before any work is lost, each with its sentence.
+        UsageError, InputError, OutputError, CheckpointError, MissingDependencyError: before any work is lost, each with
+            its sentence.
         UsageError: the loss is not finite any more.
     """
-    config = arguments.validate()
-    training = arguments.training
+    started = time.time()
+    config, training = arguments.validate(), arguments.training
+    check_trackers(training.trackers)
     if training.threads:
         torch.set_num_threads(training.threads)
-    output = _writable_folder(training.output)
-    accelerator = Accelerator(
-        gradient_accumulation_steps=training.gradient_accumulation,
-        dataloader_config=DataLoaderConfiguration(even_batches=False),
-    )
-    started = time.time()
+    output = writable_folder(training.output)
+    accelerator = start_accelerator(training, output)
+    device, main = accelerator.device, accelerator.is_main_process
+    deciding = deciding_arguments(arguments, accelerator.num_processes)
+    check_same_training(output, deciding)
+    check_model(config, training, output)
+    if main:
+        remove_remains(output)
+        for name in ("model", "best"):
+            repair_model(output / name)
 
     face_model = load_face_model(config.face_model)
     with accelerator.main_process_first():  # the first makes what is kept in files, the others read it
-        data = training_data(
-            arguments, config, face_model, output, accelerator.device, accelerator.is_local_main_process
-        )
+        data = training_data(arguments, config, face_model, output, device, accelerator.is_local_main_process)
+    check_best_metric(training.best_metric, data, device)
     # A floor for AUs that a small data set happens not to show, whose class weight would be infinite.
     config.au_positive_rates = tuple(round(max(rate, 0.005), 5) for rate in data.positive_rates)
-    criterion = ReconstructionLoss(config, **training.loss_weights)
-    clips = data.clips
-    sampler = EpochSampler(len(clips), training.seed)
-    batches = DataLoader(clips, training.batch_size, sampler=sampler, collate_fn=collate_clips, drop_last=True)
-    if not len(batches):
-        raise InputError(f"{len(clips)} sequences do not fill one batch of {training.batch_size}; ask for more")
+    order = EpochBatches(
+        len(data.clips),
+        training.batch_size,
+        training.gradient_accumulation,
+        training.seed,
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    if not order.steps:
+        raise InputError(
+            f"{len(data.clips)} sequences do not fill one step of {order.clips_a_step} (training.batch_size in each "
+            "process, times training.gradient_accumulation); ask for more, or for a smaller batch"
+        )
 
     torch.manual_seed(training.seed)
     trainee = make_trainee(config, face_model, data)
     network = trainee.network
     data.initialise(network)
+    if training.gradient_checkpointing:
+        network.gradient_checkpointing_enable({"use_reentrant": False})
     learned = [value for value in network.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(
         learned, lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=training.weight_decay
     )
-    model, optimizer, batches = accelerator.prepare(trainee.module, optimizer, batches)
-    steps_an_epoch = math.ceil(len(batches) / training.gradient_accumulation)
-    total_steps = min(training.epochs * steps_an_epoch, training.max_steps or sys.maxsize)
+    criterion = ReconstructionLoss(config, **training.loss_weights)
+    model: nn.Module = trainee.module.to(device)
+    if accelerator.num_processes > 1:  # a loss of weight zero leaves a head without gradient
+        clips = EpochClips(data.clips)
+        batch = data.teach(data.meshes(to_device(collate_clips([clips[0, 0]]), device)))
+        unused = _has_unused_parameters(model, _losses(model, trainee, criterion, data, training, batch, 0.0)["loss"])
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=unused)
+    model, optimizer = accelerator.prepare(model, optimizer)
     average = MovingAverage(network, training.ema_decay) if training.ema_decay else None
+    total_steps = min(training.epochs * order.steps, training.max_steps or sys.maxsize)
 
-    step, spent = 0, 0.0
-    if (state := load_checkpoint(output)) is not None:
-        try:
-            network.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-            if average:
-                average.values = {name: value.to(accelerator.device) for name, value in state["average"].items()}
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"{output} holds the checkpoint of a training with other arguments; give those again to continue it, "
-                "or another folder as --output"
-            ) from error
-        step, spent = state["step"], state.get("seconds", 0.0)
-        accelerator.print(f"continuing from step {step} of {total_steps}")
+    state = _resume(output, network, optimizer, average, accelerator) or RunState()
+    if state.step:
+        accelerator.print(f"continuing from step {state.step} of {total_steps}")
+    spent_before = state.seconds
+    start_trackers(accelerator, output, plain_arguments(arguments), state.step)
+    log = RunLog(output / "log.jsonl" if main else None, state.log_size)
+    progress = tqdm(total=total_steps, initial=state.step, unit="step", disable=not main)
+    pinned = device.type == "cuda"
+    loader = batch_loader(
+        EpochClips(data.clips), order, training.loader_workers, pinned, training.seed, persistent=True
+    )
 
-    log = (output / "log.jsonl").open("a", encoding="utf-8") if accelerator.is_main_process else None
-    progress = tqdm(total=total_steps, initial=step, unit="step", disable=not accelerator.is_main_process)
+    def write(record: dict[str, Any]) -> None:
+        log.write(record)
+        if training.trackers:
+            accelerator.log(flat_numbers(record), step=state.step)
 
     def save() -> None:
-        if accelerator.is_main_process:
-            state = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-            state["seconds"] = spent + time.time() - started
+        if main:
+            state.seconds, state.log_size = spent_before + time.time() - started, log.size
+            saved = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "arguments": deciding}
             if average:
-                state["average"] = average.values
-            save_checkpoint(output, step, state)
+                saved["average"] = average.values
+            if accelerator.scaler is not None:
+                saved["scaler"] = accelerator.scaler.state_dict()
+            save_checkpoint(output, state.step, saved | {"run": vars(state)})
         accelerator.wait_for_everyone()
 
-    def score() -> dict:
-        if average:
-            average.swap(network)
-        result = evaluate(trainee, held_out_batches, data.meshes) if accelerator.is_main_process else {}
-        if average:
-            average.swap(network)
-        if result:
-            progress.write(_summary(step, result))
+    def share(clips: Dataset):
+        own = SharedBatches(len(clips), training.batch_size, accelerator.process_index, accelerator.num_processes)
+        return batch_loader(clips, own, training.loader_workers, pinned, training.seed)
+
+    def everyone(parts: list) -> list[list]:
+        return gather_object([parts])
+
+    def score() -> tuple[PreTrainedModel, dict[str, Any]]:
+        """The network as it would be saved now, and what training.json says of it."""
+        finished = _finished(trainee, average)
+        if data.calibration is not None:
+            found = best_thresholds(finished, share(data.calibration), data.meshes, everyone)
+            finished.set_thresholds(found)
+        scores = evaluate(finished, share(data.held_out), data.meshes, everyone)
+        progress.write(summary(state.step, scores))
+        write({"step": state.step, "epoch": state.step // order.steps, "evaluation": scores})
+        record = training_record(
+            arguments,
+            seconds=round(spent_before + time.time() - started),
+            steps=state.step,
+            data=data.name,
+            pools=data.provenance,
+            held_out=scores,
+        )
+        found = scores[training.best_metric]
+        sign = BEST_METRICS[training.best_metric]
+        if found is not None and (state.best is None or sign * found > sign * state.best):
+            state.best, state.without_gain = found, 0
+            if main:
+                save_model(finished.network, output / "best", record)
+        else:
+            state.without_gain += 1
         accelerator.wait_for_everyone()
-        return result
+        return finished.network, record
 
-    held_out_batches = DataLoader(data.held_out, training.batch_size, collate_fn=collate_clips)
-
-    model.train()
-    while step < total_steps:
-        epoch = step // steps_an_epoch
-        done = (step - epoch * steps_an_epoch) * training.gradient_accumulation
-        clips.begin_epoch(epoch)
-        sampler.begin(epoch, done * training.batch_size * accelerator.num_processes)
-        for index, batch in enumerate(batches, start=done):
-            torch.manual_seed(_mixed_seed(training.seed, 1 + epoch * len(batches) + index, accelerator.process_index))
-            with accelerator.accumulate(model):
-                for group in optimizer.param_groups:
-                    group["lr"] = training.learning_rate * _rate_factor(training, step, total_steps)
-                batch = data.teach(data.meshes(batch))
-                labels = corrupt_labels(batch["au_labels"], training.label_flip, training.label_unknown)
-                own = torch.rand(len(labels), device=labels.device) < _own_share(training, step / total_steps)
-                prediction = model(**trainee.inputs(batch, labels, own))
-                terms = criterion(
-                    prediction,
-                    batch.get("au_targets", batch["au_labels"]),
-                    batch["au_intensity_labels"],
-                    batch["frame_mask"],
-                    batch.get("true_vertices"),
-                    **data.supervise(prediction, batch),
-                )
-                accelerator.backward(terms["loss"])
-                if accelerator.sync_gradients:
-                    norm = accelerator.clip_grad_norm_(model.parameters(), training.max_grad_norm)
+    clock = StepClock(device)
+    while True:
+        # A checkpoint is written before the evaluation of its step, which a resumed run therefore does (again) first.
+        epoch, first = divmod(state.step, order.steps)
+        ended = state.step >= total_steps
+        if ended or (state.step and not first and training.evaluate_every and epoch % training.evaluate_every == 0):
+            finished, record = score()
+            if ended or (training.patience and state.without_gain >= training.patience):
+                break
+        model.train()
+        order.begin(epoch, first)
+        batches = iter(loader)
+        clock.resume()
+        end = min((epoch + 1) * order.steps, total_steps)
+        while state.step < end:
+            for group in optimizer.param_groups:
+                group["lr"] = training.learning_rate * rate_factor(training, state.step, total_steps)
+            frames, sums = 0, {}
+            for part in range(training.gradient_accumulation):
+                number = state.step * training.gradient_accumulation + part
+                torch.manual_seed(mixed_seed(training.seed, 1 + number, accelerator.process_index))
+                batch = data.teach(data.meshes(to_device(next(batches), device)))
+                frames += batch["frame_mask"].numel() * accelerator.num_processes
+                last = part + 1 == training.gradient_accumulation
+                with clock.network(), nullcontext() if last else accelerator.no_sync(model):
+                    terms = _losses(model, trainee, criterion, data, training, batch, state.step / total_steps)
+                    accelerator.backward(terms["loss"] / training.gradient_accumulation)
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, 0) + term.detach().float() / training.gradient_accumulation
+            with clock.network():
+                norm = accelerator.clip_grad_norm_(model.parameters(), training.max_grad_norm)
                 optimizer.step()
                 optimizer.zero_grad()
-            if not accelerator.sync_gradients:
-                continue
             if average:
-                average.update(network, step)
-            step += 1
-            numbers = {name: round(float(value.detach()), 5) for name, value in terms.items()}
+                average.update(network, state.step)
+            state.step += 1
+            means = accelerator.reduce(torch.stack(list(sums.values())), "mean").tolist()
+            numbers = {name: round(value, 5) for name, value in zip(sums, means, strict=True)}
             if not math.isfinite(numbers["loss"]):
-                raise UsageError(f"the loss is not finite at step {step}; lower training.learning_rate")
+                raise UsageError(f"the loss is not finite at step {state.step}; lower training.learning_rate")
+            speed = round(clock.step(frames), 1)
+            write(
+                {
+                    "step": state.step,
+                    "epoch": epoch,
+                    "gradient_norm": round(float(norm), 4),
+                    **numbers,
+                    "frames_per_second": speed,
+                }
+            )
+            shown = {name: f"{value:.3f}" for name, value in numbers.items()}
+            progress.set_postfix(shown | {"frames/s": f"{speed:.0f}"}, refresh=False)
             progress.update()
-            progress.set_postfix({name: f"{value:.3f}" for name, value in numbers.items()})
-            _write(log, {"step": step, "epoch": epoch, "gradient_norm": round(float(norm), 4), **numbers})
-            if training.save_every and step % training.save_every == 0:
+            if training.save_every and state.step % training.save_every == 0 and state.step < end:
                 save()
-            if step >= total_steps:
-                break
+        write({"step": state.step, "epoch": epoch, **clock.epoch()})
         save()
-        if step < total_steps and training.evaluate_every and (epoch + 1) % training.evaluate_every == 0:
-            _write(log, {"step": step, "epoch": epoch, "evaluation": score()})
-    if average:
-        average.swap(network)
-        average = None
-    fold(network)
-    if data.calibration is not None:
-        thresholds: list = [None]
-        if accelerator.is_main_process:
-            loader = DataLoader(data.calibration, training.batch_size, collate_fn=collate_clips)
-            thresholds = [best_thresholds(trainee, loader, data.meshes)]
-        trainee.set_thresholds(broadcast_object_list(thresholds)[0])
-    scores = score()
-    _write(log, {"step": step, "evaluation": scores})
     progress.close()
-    if log:
-        log.close()
+    log.close()
+    accelerator.end_training()
     folder = output / "model"
-    if accelerator.is_main_process:
-        record = {
-            "command": _command(arguments.options),
-            "package_version": __version__,
-            "date": date.today().isoformat(),
-            "seconds": round(spent + time.time() - started),
-            "steps": step,
-            "data": data.name,
-            "pools": data.provenance,
-            "arguments": {
-                "model": {name: list(v) if isinstance(v, tuple) else v for name, v in arguments.model.items()},
-                "data": {name: _without_folder(value) for name, value in vars(arguments.data).items()},
-                "training": {name: _without_folder(value) for name, value in vars(training).items()},
-            },
-            "held_out": scores,
-        }
-        save_model(network, folder, record)
+    if main:
+        save_model(finished, folder, record)
     accelerator.wait_for_everyone()
     return folder
 
 
 def training_data(
     arguments: Arguments,
-    config: AUD3DFaceConfig,
+    config: AUD3DFaceConfig | AUD3DFaceMLPConfig,
     face_model: FaceModel,
     folder: Path,
     device: torch.device | str,
@@ -275,81 +276,66 @@ def training_data(
     return synthetic_training_data(arguments, config, coarse, folder, device, show_progress)
 
 
-def save_model(network: PreTrainedModel, folder: Path, record: dict) -> None:
-    """Writes the model and the record of its training, whole or not at all.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        network.save_pretrained(temporary)
-        (temporary / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in temporary.iterdir():
-            os.replace(path, folder / path.name)
-        temporary.rmdir()
-    except OSError as error:
-        raise OutputError(f"the model cannot be written to {folder}: {error}") from error
-
-
-def _own_share(training: TrainingArguments, done: float) -> float:
-    """The share of clips fed with the network's decisions when a share `done` of the training is done."""
-    return training.scheduled_sampling * min(1.0, done / max(training.scheduled_sampling_ramp, 1e-9))
-
-
-def _rate_factor(training: TrainingArguments, step: int, total: int) -> float:
-    """Of the learning rate at a step: linear warm-up, then constant or half a cosine down to a hundredth."""
-    if step < training.warmup_steps:
-        return (step + 1) / training.warmup_steps
-    if training.schedule == "constant":
-        return 1.0
-    done = (step - training.warmup_steps) / max(1, total - training.warmup_steps)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def _mixed_seed(*numbers: int) -> int:
-    """One seed from several numbers, without the overlaps that a sum would have."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
-
-
-def _writable_folder(name: str) -> Path:
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-test-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"the output folder {folder} cannot be written: {error}; give another as --output") from error
-    return folder
-
-
-def _write(log: TextIO | None, record: dict) -> None:
-    if log:
-        log.write(json.dumps(record) + "\n")
-        log.flush()
-
-
-def _summary(step: int, scores: dict) -> str:
-    said = (
-        f"step {step}: F1 {scores['f1_mean']} (always positive {scores['always_positive_f1_mean']}), "
-        f"ROC area {scores['roc_area_mean']}"
+def _losses(
+    model: nn.Module,
+    trainee: Trainee,
+    criterion: ReconstructionLoss,
+    data: TrainingData,
+    training: TrainingArguments,
+    batch: Batch,
+    done: float,
+) -> dict[str, torch.Tensor]:
+    """The terms of Eq. 11 and their weighted sum of a batch with meshes, when a share `done` of the training is."""
+    labels = corrupt_labels(batch["au_labels"], training.label_flip, training.label_unknown)
+    own = torch.rand(len(labels), device=labels.device) < own_share(training, done)
+    prediction = model(**trainee.inputs(batch, labels, own))
+    return criterion(
+        prediction,
+        batch.get("au_targets", batch["au_labels"]),
+        batch["au_intensity_labels"],
+        batch["frame_mask"],
+        batch.get("true_vertices"),
+        **data.supervise(prediction, batch),
     )
-    if "refined_error_mm" in scores:
-        said += f", mesh {scores['refined_error_mm']:.3f} mm (coarse {scores['coarse_error_mm']:.3f})"
-    return said
 
 
-def _command(options: Sequence[str]) -> str:
-    """The command that reproduces the run, without this machine's folders."""
-    words = []
-    for option in options:
-        name, equals, value = option.partition("=") if option.startswith("--") else ("", "", option)
-        words.append(name + equals + _without_folder(value))
-    return " ".join(["python -m au_d3dface.training", *words])
+def _has_unused_parameters(model: nn.Module, loss: torch.Tensor) -> bool:
+    loss.backward()
+    unused = any(value.requires_grad and value.grad is None for value in model.parameters())
+    model.zero_grad()
+    return unused
 
 
-def _without_folder(value):
-    """The last part of a path, anything else as it is: a record that is published names no one's folders."""
-    return Path(value).name if isinstance(value, str) and ("/" in value or "\\" in value) else value
+def _finished(trainee: Trainee, average: MovingAverage | None) -> Trainee:
+    """A copy as it is used and saved: with the averaged weights where they are averaged, and plain layers."""
+    finished = copy.deepcopy(trainee)
+    finished.network.eval()
+    if average:
+        average.write_to(finished.network)
+    fold(finished.network)
+    return finished
+
+
+def _resume(
+    output: Path,
+    network: PreTrainedModel,
+    optimizer: Any,
+    average: MovingAverage | None,
+    accelerator: Accelerator,
+) -> RunState | None:
+    saved = load_checkpoint(output)
+    if saved is None:
+        return None
+    try:
+        network.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        if average:
+            average.load(saved["average"])
+        if accelerator.scaler is not None and "scaler" in saved:
+            accelerator.scaler.load_state_dict(saved["scaler"])
+        return RunState(**saved["run"])
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{output} holds the checkpoint of another model or of another version of this package; give another "
+            "folder as --output"
+        ) from error
