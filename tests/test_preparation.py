@@ -1,6 +1,8 @@
 """`au-d3dface prepare`: which videos, one file each, going on where it was stopped, several processes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +101,33 @@ def test_processes_share_the_videos(dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     assert main(command) == 0
     assert files_of(tmp_path) == ["empty.mkv.npz", "frames.npz", "smile.mp4.npz"]
+
+
+def test_accelerate_starts_two_processes_on_a_cpu(dataset, tmp_path):
+    """The command that README gives, and the same files as of one process."""
+    pytest.importorskip("accelerate")
+    launch = ["launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0", "-m", "au_d3dface.cli"]
+    command = ["prepare", str(dataset / "b"), str(dataset / "smile.mp4"), "--device", "cpu", "--output"]
+    run = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.accelerate_cli", *launch, *command, str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    said = sorted(line for line in run.stdout.splitlines() if "prepared now" in line)
+    assert [line.split(";")[0] for line in said] == [
+        "1 videos: 1 prepared now, 0 before",
+        "2 videos: 2 prepared now, 0 before",
+    ]
+    assert main([*command, str(tmp_path / "one"), "--quiet"]) == 0
+    names = files_of(tmp_path / "one")
+    assert files_of(tmp_path / "two") == names == ["empty.mkv.npz", "frames.npz", "smile.mp4.npz"]
+    for name in names:
+        with np.load(tmp_path / "one" / name) as one, np.load(tmp_path / "two" / name) as two:
+            assert sorted(one.files) == sorted(two.files)
+            for array in one.files:
+                np.testing.assert_array_equal(one[array], two[array], err_msg=f"{name} {array}")
 
 
 def test_other_settings_do_not_mix(dataset, tmp_path, capsys):

@@ -1,8 +1,8 @@
 """The command line: au-d3dface prepare VIDEO... --output DIR; coarse faces of a whole data set, reconstructed once.
 
 One file a video, written when it is whole, so that the same command goes on where it was stopped. Several processes
-share the work where a launcher starts them (`torchrun`, which `accelerate launch` uses on several GPUs): each takes
-every n-th video, and a GPU of its own where there are several.
+share the work where a launcher starts them (`torchrun`, or `accelerate launch --multi_gpu`, which is right on a CPU
+too: with `--cpu` it starts one): each takes every n-th video, and a GPU of its own where there are several.
 """
 
 import argparse

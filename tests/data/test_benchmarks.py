@@ -245,29 +245,6 @@ def test_processes_streams_and_workers_give_the_same_rows_in_the_same_order(clip
     same(load("bp4d", root, tmp_path / "three", streaming=True, split="test", **options), built["test"])
 
 
-def test_an_interrupted_build_starts_anew_and_equals_an_uninterrupted_one(tmp_path, monkeypatch):
-    root = tmp_path / "copy"
-    make_bp4d(root, length=10, pictures=None)
-    whole = load("bp4d", root, tmp_path / "whole")
-    from au_d3dface.data import benchmark_builder as module
-
-    read, count = module.read_sequence, []
-
-    def stops(*arguments):
-        count.append(1)
-        if len(count) > 1:
-            raise KeyboardInterrupt
-        return read(*arguments)
-
-    monkeypatch.setattr(module, "read_sequence", stops)
-    with pytest.raises(KeyboardInterrupt):
-        load("bp4d", root, tmp_path / "cache")
-    monkeypatch.undo()
-    again = load("bp4d", root, tmp_path / "cache")
-    for part in whole:
-        same(whole[part], again[part])
-
-
 def test_files_that_have_changed_are_read_again(tmp_path):
     root = tmp_path / "copy"
     make_bp4d(root, length=10, pictures=None)
@@ -445,6 +422,14 @@ def test_damage_is_one_sentence_with_several_processes_too(tmp_path):
         load("bp4d", tmp_path / "copy", tmp_path / "cache", num_proc=2)
 
 
+def test_damage_of_disfa_is_one_sentence_with_several_processes_too(tmp_path):
+    make_disfa(tmp_path / "copy", length=6)
+    _edit(tmp_path / "copy/ActionUnit_Labels/SN013/SN013_au4.txt", 3, "3,7")
+    with pytest.raises(InputError, match=r"^line 3 of .*SN013_au4\.txt has the label '7'") as error:
+        load("disfa", tmp_path / "copy", tmp_path / "cache", num_proc=2)
+    assert "\n" not in str(error.value)
+
+
 def test_damaged_files_of_disfa_are_one_sentence(tmp_path):
     root = tmp_path / "copy"
 
@@ -533,7 +518,7 @@ def test_a_link_to_nothing_is_one_sentence(tmp_path):
 
 def test_without_the_library(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    for name in ("benchmark_builder", "bp4d"):
+    for name in ("resumable_builder", "benchmark_builder", "bp4d"):
         monkeypatch.delitem(sys.modules, f"au_d3dface.data.{name}", raising=False)
     with pytest.raises(MissingDependencyError, match=r"pip install 'au-d3dface\[train\]'"):
         load("bp4d", tmp_path, tmp_path)

@@ -264,6 +264,7 @@ def test_folders_without_multiface(tmp_path):
 
 def test_without_the_library(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    monkeypatch.delitem(sys.modules, "au_d3dface.data.multiface.builder", raising=False)
+    for name in ("resumable_builder", "multiface.builder"):
+        monkeypatch.delitem(sys.modules, f"au_d3dface.data.{name}", raising=False)
     with pytest.raises(MissingDependencyError, match=r"pip install 'au-d3dface\[train\]'"):
         load_multiface(tmp_path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, MissingDependencyError, UsageError
+from ..errors import InputError, UsageError
 from .benchmark_files import Layout
 from .benchmark_rows import (
     LabelledSequence,
@@ -26,13 +26,7 @@ from .benchmark_rows import (
 from .clips import positive_rates
 from .folds import Fold, fold_of
 from .joining import find_prepared
-
-try:
-    import datasets
-except ImportError as error:
-    raise MissingDependencyError(
-        "benchmarks as a dataset need the library `datasets`: install it with pip install 'au-d3dface[train]'"
-    ) from error
+from .resumable_builder import ResumableBuilder, datasets
 
 
 @dataclass
@@ -64,7 +58,7 @@ class BenchmarkConfig(datasets.BuilderConfig):
     missing: str = "error"
 
 
-class BenchmarkBuilder(datasets.GeneratorBasedBuilder, ABC):
+class BenchmarkBuilder(ResumableBuilder, ABC):
     """Base of `BP4D` and `DISFA`.
 
     Columns of both kinds of rows: `sequence`, `subject`, `task` (empty for DISFA); `times_from`, where times come from:
@@ -169,7 +163,14 @@ class BenchmarkBuilder(datasets.GeneratorBasedBuilder, ABC):
         return positive_rates((one.labels.au_labels[one.counted] for one in read), settings.action_units)
 
     def _read(self, name: str) -> LabelledSequence:
-        return read_sequence(self.layout.sequences[name], self.settings, (self.prepared or {}).get(name))
+        files, prepared = self.layout.sequences[name], (self.prepared or {}).get(name)
+        paths = [files.occurrence, *files.intensities.values(), files.pictures, files.video, prepared]
+        arrays = self.read_or_kept(
+            f"{name}, pictures from {files.first_picture}",
+            [path for path in paths if path is not None],
+            lambda: read_sequence(files, self.settings, prepared).to_arrays(),
+        )
+        return LabelledSequence.from_arrays(files, prepared, arrays)
 
     def _info(self) -> datasets.DatasetInfo:
         settings, config = self.settings, self.config

@@ -63,6 +63,29 @@ class LabelledSequence:
     usable: np.ndarray
     counted: np.ndarray
 
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """What was read of the files, without where these lie."""
+        return {
+            **{"frames": self.labels.frames, "au_labels": self.labels.au_labels},
+            **{"au_intensity": self.labels.au_intensity, "timestamps": self.timestamps},
+            **{"times_from": np.array(self.times_from), "prepared_rows": self.prepared_rows},
+            **{"usable": self.usable, "counted": self.counted},
+            "pictures": np.array(["" if path is None else Path(path).name for path in self.pictures]),
+        }
+
+    @staticmethod
+    def from_arrays(files: SequenceFiles, prepared: Path | None, arrays: dict[str, np.ndarray]) -> "LabelledSequence":
+        """The sequence that `to_arrays` was called on."""
+        return LabelledSequence(
+            files,
+            Labels(arrays["frames"], arrays["au_labels"], arrays["au_intensity"]),
+            arrays["timestamps"],
+            str(arrays["times_from"]),
+            [str(files.pictures / name) if name else None for name in arrays["pictures"].tolist()],
+            None if prepared is None else str(prepared),
+            *(arrays[name] for name in ("prepared_rows", "usable", "counted")),
+        )
+
 
 def read_sequence(files: SequenceFiles, settings: RowSettings, prepared: Path | None = None) -> LabelledSequence:
     """Reads a sequence.

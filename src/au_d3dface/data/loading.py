@@ -69,6 +69,8 @@ def load_benchmark(
 ) -> "Dataset | DatasetDict | IterableDataset | IterableDatasetDict":
     """A benchmark from your own copy; columns as `benchmark_builder.BenchmarkBuilder` says.
 
+    A build that was interrupted, even killed, goes on: sequences that were read are not read again.
+
         rows = load_benchmark("bp4d", data_dir="BP4D", fold="P3", clip_length=20)["train"].with_format("numpy")
         for row in load_benchmark("disfa", data_dir="DISFA", fold="P1", split="test", streaming=True): ...
 
@@ -149,7 +151,8 @@ def _rows(
     except DatasetGenerationError as error:
         if isinstance(error.__cause__, AUD3DFaceError):
             raise error.__cause__ from error
-        if num_proc and num_proc > 1:  # an error of another process comes without its cause: it is met again here
+        # An error of another process comes without its cause: it is met again here. (Builders of benchmarks raise it.)
+        if num_proc and num_proc > 1:
             for part in builder.as_streaming_dataset().values():
                 for _ in part:
                     pass

@@ -10,22 +10,18 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from ...errors import AUD3DFaceError, InputError, MissingDependencyError, UsageError
+from ...errors import InputError, UsageError
+from ..resumable_builder import ResumableBuilder, datasets
 from .copy import find_subjects
 from .files import MESH_BYTES, read_transform
 from .selection import Clip, select_clips
-
-try:
-    import datasets
-except ImportError as error:
-    raise MissingDependencyError(
-        "Multiface as a dataset needs the library `datasets`: install it with pip install 'au-d3dface[train]'"
-    ) from error
 
 SETTINGS = ("subjects", "expressions", "cameras", "every", "neutral", "skip_missing", "ignore_distortion", "image_size")
 
@@ -83,7 +79,7 @@ class MultifaceConfig(datasets.BuilderConfig):
         return {name: getattr(self, name) for name in SETTINGS}
 
 
-class MultifaceBuilder(datasets.GeneratorBasedBuilder):
+class MultifaceBuilder(ResumableBuilder):
     """One split, "test": Multiface is for evaluation.
 
         builder = MultifaceBuilder(data_dir="multiface", subjects=["6795937"], expressions=["E008", "E009"])
@@ -167,41 +163,41 @@ class MultifaceBuilder(datasets.GeneratorBasedBuilder):
         # A list is what the library shares out among processes and workers: every clip may be read alone.
         return [datasets.SplitGenerator("test", {"clips": clips})]
 
-    def _prepare_split_single(self, *arguments: Any, **named: Any) -> Iterator[Any]:
-        # The library wraps what goes wrong here, and on the way from another process the sentence for people is lost.
-        try:
-            yield from super()._prepare_split_single(*arguments, **named)
-        except datasets.exceptions.DatasetGenerationError as error:
-            if isinstance(error.__cause__, AUD3DFaceError):
-                raise error.__cause__ from None
-            raise
-
     def _generate_examples(self, clips: list[Clip]) -> Iterator[tuple[str, dict]]:
         for clip in clips:
-            pictures, meshes, transforms = clip.files()
             camera = clip.camera
-            for number, time in zip(clip.numbers, clip.times, strict=True):
-                _check_picture(pictures[number], tuple(self.config.image_size))
-                _check_mesh(meshes[number])
+            pictures, meshes, poses = ([files[number] for number in clip.numbers] for files in clip.files())
+            name = f"{clip.folder.name}/{clip.expression}/{camera.name}"
+            read = partial(_read, pictures, meshes, poses, tuple(self.config.image_size))
+            transforms = self.read_or_kept(name, (*pictures, *meshes, *poses), read)["transforms"]
+            for row, (number, time) in enumerate(zip(clip.numbers, clip.times, strict=True)):
                 yield (
-                    f"{clip.folder.name}/{clip.expression}/{camera.name}/{number}",
+                    f"{name}/{number}",
                     {
                         "subject": clip.subject,
                         "version": clip.version,
                         "expression": clip.expression,
                         "frame": number,
                         "timestamp": time,
-                        "image": str(pictures[number]),
+                        "image": str(pictures[row]),
                         "camera": camera.name,
                         "intrinsics": camera.intrinsics,
                         "rotation": camera.rotation,
                         "translation": camera.translation,
-                        "transform": read_transform(transforms[number]),
-                        "mesh": str(meshes[number]),
+                        "transform": transforms[row],
+                        "mesh": str(meshes[row]),
                         "neutral_mesh": str(clip.neutral_mesh),
                         "topology": str(clip.topology),
                     },
                 )
+
+
+def _read(pictures: list[Path], meshes: list[Path], poses: list[Path], size: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The head poses (T, 3, 4) of a clip, after a look at its other files."""
+    for picture, mesh in zip(pictures, meshes, strict=True):
+        _check_picture(picture, size)
+        _check_mesh(mesh)
+    return {"transforms": np.stack([read_transform(pose) for pose in poses])}
 
 
 def _check_picture(path: Path, size: tuple[int, ...]) -> None:
