@@ -24,7 +24,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from .configuration_au_d3dface import AUD3DFaceConfig
 from .generation_au_d3dface import AUD3DFaceGenerationMixin
 from .outputs_au_d3dface import AUD3DFaceCache, AUD3DFaceModelOutput, AUD3DFaceReconstructionOutput, KeysAndValues
-from .video_backbone import AUD3DFaceVideoBackbone, init_video_backbone
+from .video_backbone import AUD3DFaceVideoBackbone, init_video_backbone, video_windows
 
 Regions = tuple[Tensor, list[int]]  # the columns, of 3V, inside the mask of each AU, one AU after the other; how many
 
@@ -555,7 +555,8 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
     def video_features(self, pixel_values_videos: Tensor | None, frame_mask: Tensor) -> Tensor:
         """f^I of section 3.2, flattened: (B, T, h · w · C).
 
-        Videos longer than L frames are read in overlapping clips of L; each clip gives the frames of its middle.
+        Videos longer than L frames are read in overlapping clips of L, see `video_windows`; video_features.py does the
+        same without holding the pixels of the whole video.
 
         Args:
             pixel_values_videos: (B, T, 3, H, W) normalised face crops. frame_mask: (B, T) bool.
@@ -570,12 +571,10 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
             given = None if pixel_values_videos is None else tuple(pixel_values_videos.shape)
             raise ValueError(f"pixel_values_videos must be (B, T, 3, H, W) = {expected}, not {given}")
         pixels = pixel_values_videos.masked_fill(~frame_mask[..., None, None, None], 0.0).to(self.dtype)
-        starts = [*range(0, num_frames - length, max(1, length // 2)), max(0, num_frames - length)]
-        features, done = [], 0
-        for start, following in zip(starts, [*starts[1:], None], strict=True):
-            end = num_frames if following is None else (following + start + length) // 2  # the middle of the overlap
-            features.append(self.video_backbone(pixels[:, start : start + length])[:, done - start : end - start])
-            done = end
+        features = []
+        for start, given in video_windows(num_frames, length):
+            clip = self.video_backbone(pixels[:, start : start + length])
+            features.append(clip[:, given.start - start : given.stop - start])
         return torch.cat(features, 1)
 
     def spatial_embeddings(self, displacement: Tensor | None, frame_mask: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ from .label_files import AULabels, read_au_labels
 from .modeling_au_d3dface import AUD3DFaceForReconstruction
 from .tracking import LandmarkTracker, TrackedFace, TrackedVideo, load_tracker, track_faces
 from .video import Frame, VideoReader, sample_frames, spread_samples
-from .video_processing_au_d3dface import AUD3DFaceVideoProcessor, crop_face
+from .video_features import streamed_video_features
+from .video_processing_au_d3dface import crop_face
 
 Progress = Callable[[str, int, int | None], None]
 """Called as progress(stage, done, total): stages are "tracking" (frames), "fitting" and "network" (people), "pictures"
@@ -99,7 +100,6 @@ class AUD3DFacePipeline:
         self.checkpoint = checkpoint
         self.reader = reader
         self.dense = dense
-        self.video_processor = AUD3DFaceVideoProcessor() if config.use_video else None
 
     @classmethod
     def from_pretrained(
@@ -232,10 +232,10 @@ class AUD3DFacePipeline:
             report("network", position, len(people))
             with clock("network"):
                 labels = None if au_labels is None else au_labels.for_face(face.face_id, len(tracked.timestamps))
-                crops = None
-                if self.video_processor is not None:
-                    crops = self._crops(video, face, self._sample_frames(tracked, coarse))
-                sequences.append(self._decode(tracked, face, coarse, labels, crops, str(video), generation))
+                appearances = None
+                if self.model.config.use_video:
+                    appearances = self._video_features(video, face, self._sample_frames(tracked, coarse), report)
+                sequences.append(self._decode(tracked, face, coarse, labels, appearances, str(video), generation))
             if self.dense is not None:
                 with clock("dense"):
                     sequences[-1] = self.dense(sequences[-1])
@@ -305,17 +305,14 @@ class AUD3DFacePipeline:
         """(K,) input frame of each sample at the model's rate, -1 where there is none."""
         return sample_frames(tracked.timestamps, coarse.valid.cpu().numpy(), self.model.config.frame_rate)
 
-    def _crops(self, video: str | PathLike[str], face: TrackedFace, frames: np.ndarray) -> Tensor:
-        """(K, 3, H, W) uint8 face crops at the samples, from a second pass over the video; black where -1."""
-        size = self.model.config.image_size
-        crops = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
-        wanted = {int(frame): row for row, frame in enumerate(frames) if frame >= 0}
-        with self.reader(video) as reader:
-            for frame in reader:
-                if frame.index in wanted:
-                    crop = crop_face(frame.image, face.landmarks[frame.index], size)
-                    crops[wanted[frame.index]] = torch.from_numpy(crop).permute(2, 0, 1)
-        return crops
+    def _video_features(
+        self, video: str | PathLike[str], face: TrackedFace, frames: np.ndarray, report: Progress
+    ) -> Tensor:
+        """(1, K, F), what the video branch says of the samples from the first with a face on, from another pass."""
+        wanted = frames[int(np.argmax(frames >= 0)) :]
+        with closing(self._frames(video, report)) as pictures:
+            crops = _crops_at(pictures, face, wanted, self.model.config.image_size)
+            return streamed_video_features(self.model.base_model, crops, len(wanted))
 
     def _decode(
         self,
@@ -323,7 +320,7 @@ class AUD3DFacePipeline:
         face: TrackedFace,
         coarse: CoarseSequence,
         labels: np.ndarray | None,
-        crops: Tensor | None,
+        video_features: Tensor | None,
         source: str,
         generation: dict[str, Any],
     ) -> FaceSequence:
@@ -339,9 +336,8 @@ class AUD3DFacePipeline:
         }
         if labels is not None:
             inputs["au_labels"] = torch.from_numpy(labels)[index][None].to(device)
-        if crops is not None:
-            pixels = self.video_processor([crops[first:]], return_tensors="pt", do_resize=False)
-            inputs["pixel_values_videos"] = pixels["pixel_values_videos"].to(device)
+        if video_features is not None:
+            inputs["video_features"] = video_features
         settings = copy.deepcopy(self.model.generation_config)
         if unknown := settings.update(**generation):
             raise UsageError(f"{next(iter(unknown))!r} is not a setting of the decoding")
@@ -390,6 +386,29 @@ class AUD3DFacePipeline:
                 "version": __version__,
             },
         )
+
+
+def _crops_at(
+    pictures: Iterator[tuple[int, np.ndarray]], face: TrackedFace, wanted: np.ndarray, size: int
+) -> Iterator[Tensor | None]:
+    """A crop (3, size, size) uint8 for each wanted frame, in order; None for -1. One frame may be wanted twice.
+
+    Raises:
+        InputError: there are fewer pictures than when the face was tracked.
+    """
+    index, crop = -1, None
+    for frame in wanted:
+        if frame < 0:
+            yield None
+            continue
+        while index < frame:
+            found = next(pictures, None)
+            if found is None:
+                raise InputError(f"the video ended before frame {frame} when it was read again; has it changed?")
+            index, picture = found
+            if index == frame:
+                crop = crop_face(picture, face.landmarks[index], size)
+        yield crop
 
 
 def _path(path: str | PathLike[str] | None) -> Path | None:

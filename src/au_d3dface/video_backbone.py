@@ -1,6 +1,7 @@
 """f^I of section 3.2: torchvision's Video Swin Transformer over a clip, one flattened feature map per frame."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -9,6 +10,27 @@ from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, 
 from transformers import initialization as init
 
 from .configuration_au_d3dface import AUD3DFaceConfig
+
+
+def video_windows(num_frames: int, length: int) -> Iterator[tuple[int, slice]]:
+    """The overlapping clips in which long videos are read, and what each gives.
+
+    Video Swin looks both ways in time, so a frame is best read with its neighbours on both sides: clips start every
+    L / 2 frames, the last one L before the end, and each gives the frames that are nearer to its middle than to that of
+    its neighbours.
+
+    Args:
+        num_frames: T. length: L.
+
+    Yields:
+        The first frame of a clip, and the frames that it gives, as a slice of the video; in order, without a gap.
+    """
+    starts = [*range(0, num_frames - length, max(1, length // 2)), max(0, num_frames - length)]
+    done = 0
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        end = num_frames if following is None else (following + start + length) // 2  # the middle of the overlap
+        yield start, slice(done, end)
+        done = end
 
 
 class AUD3DFaceVideoBackbone(nn.Module):
