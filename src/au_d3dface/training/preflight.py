@@ -55,7 +55,7 @@ def start_accelerator(training: TrainingArguments, output: Path) -> Accelerator:
     if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise UsageError(
             f"training cannot be resumed from parts of a model, so {kind.value} is not supported; give each process "
-            "the whole model (DDP): accelerate launch --config_file training/configs/accelerate/ddp.yaml of this package"
+            "the whole model (DDP), as training/configs/accelerate/ddp.yaml of this package does"
         )
     return accelerator
 
