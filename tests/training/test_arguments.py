@@ -101,6 +101,14 @@ def test_wrong_keys_and_types(content, sentence):
         (["--calibrate", "-1"], "training.calibrate"),
         (["--linear-reading", "-0.3"], "training.linear_reading"),
         (["--whitening", "-0.1"], "training.whitening"),
+        (["--best-metric", "f1_meen"], "did you mean 'f1_mean'"),
+        (["--patience", "-1"], "training.patience"),
+        (["--patience", "2", "--evaluate-every", "0"], "training.patience counts evaluations"),
+        (["--trackers", "tensorbord"], "did you mean 'tensorboard'"),
+        (["--loader-workers", "-1"], "training.loader_workers"),
+        (["--max-steps", "0"], "training.max_steps"),
+        (["--max-grad-norm", "0"], "training.max_grad_norm"),
+        (["--weight-au", "-1"], "training.weight_au"),
     ],
 )
 def test_settings_that_make_no_sense(argv, sentence):
@@ -118,3 +126,13 @@ def test_unreadable_configs(tmp_path):
     broken.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
         read_yaml(str(broken))
+
+
+def test_trackers_are_a_list(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("training: {trackers: [tensorboard, trackio]}\n")
+    assert read_arguments(["--config", str(path)]).training.trackers == ("tensorboard", "trackio")
+    assert read_arguments(["--trackers", "tensorboard, wandb"]).training.trackers == ("tensorboard", "wandb")
+    assert read_arguments([]).training.trackers == ()
+    with pytest.raises(UsageError, match=r"training\.trackers must be a list, not 3"):
+        parse({"training": {"trackers": 3}})

@@ -2,10 +2,12 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from au_d3dface.training.evaluation import best_thresholds, evaluate
+from au_d3dface.training.evaluation import best_thresholds, evaluate, joined, summary
+from au_d3dface.training.sampling import SharedBatches
 
 
 class Oracle:
@@ -79,3 +81,29 @@ def test_thresholds_separate_what_can_be_separated(batch):
 def test_an_action_unit_that_never_occurs_keeps_one_half(batch):
     batch["au_labels"] = torch.zeros_like(batch["au_labels"])
     assert best_thresholds(Oracle(PROBABILITIES, batch["true_vertices"]), [batch], meshes) == [0.5, 0.5]
+
+
+def test_without_true_meshes_there_is_no_mesh_error(batch):
+    del batch["true_vertices"]
+    scores = evaluate(Oracle(PROBABILITIES, batch["vertices"]), [batch], meshes)
+    assert not any(name.endswith("_mm") for name in scores)
+    assert "mm" not in summary(1, scores)
+
+
+def test_scored_frames_count_and_unknown_labels_do_not(batch):
+    batch["scored"] = torch.tensor([[False, True, True, True]])
+    batch["au_labels"][:, 1, 0] = -1
+    batch["au_intensity_labels"] = -torch.ones(1, 4, 2)
+    scores = evaluate(Oracle(PROBABILITIES, batch["true_vertices"]), [batch], meshes)
+    assert scores["frames"] == 3
+    assert scores["by_au"]["AU12"] == {"f1": 0, "always_positive_f1": 0, "roc_area": None, "intensity_r": None}
+    assert scores["intensity_r_mean"] is None
+    assert scores["refined_error_mm"] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 4])
+def test_every_clip_is_scored_once_and_in_order(processes):
+    """Seven clips in batches of two: an uneven last batch, and for some numbers of processes uneven numbers of them."""
+    shares = [[{"clips": np.array(rows)} for rows in SharedBatches(7, 2, n, processes)] for n in range(processes)]
+    assert sum(len(part["clips"]) for share in shares for part in share) == 7
+    assert joined(shares)["clips"].tolist() == list(range(7))

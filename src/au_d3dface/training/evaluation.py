@@ -92,6 +92,12 @@ def summary(step: int, scores: dict[str, Any]) -> str:
     return text
 
 
+def joined(parts: list[list[Columns]]) -> Columns:
+    """The columns of all processes' batches, in the order of the data set: dealt out in turn, taken back in turn."""
+    ordered = [part for part in chain(*zip_longest(*parts)) if part is not None]
+    return {name: np.concatenate([part[name] for part in ordered]) for name in ordered[0]}
+
+
 @torch.no_grad()
 def _decode(
     trainee: Trainee,
@@ -122,9 +128,7 @@ def _decode(
                 rows[name] = vertex_error(vertices, batch["true_vertices"])[mask & counted]
         parts.append({name: value.float().cpu().numpy() for name, value in rows.items()})
     model.train(was_training)
-    # Batches were dealt out in turn, so they are taken back in turn.
-    ordered = [part for part in chain(*zip_longest(*gather(parts))) if part is not None]
-    return {name: np.concatenate([part[name] for part in ordered]) for name in ordered[0]}
+    return joined(gather(parts))
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -170,7 +170,8 @@ def train(arguments: Arguments) -> Path:
             found = best_thresholds(finished, share(data.calibration), data.meshes, everyone)
             finished.set_thresholds(found)
         scores = evaluate(finished, share(data.held_out), data.meshes, everyone)
-        progress.write(summary(state.step, scores))
+        if main:
+            progress.write(summary(state.step, scores), file=sys.stderr)
         write({"step": state.step, "epoch": state.step // order.steps, "evaluation": scores})
         record = training_record(
             arguments,
@@ -250,7 +251,8 @@ def train(arguments: Arguments) -> Path:
         save()
     progress.close()
     log.close()
-    accelerator.end_training()
+    for tracker in accelerator.trackers:  # accelerator.end_training would end the processes' group too
+        tracker.finish()
     folder = output / "model"
     if main:
         save_model(finished, folder, record)

@@ -55,8 +55,8 @@ def start_accelerator(training: TrainingArguments, output: Path) -> Accelerator:
     kind = accelerator.distributed_type
     if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise UsageError(
-            f"checkpoints of {kind.value} are not supported; launch with several processes of whole models (DDP), as "
-            "in training/configs/accelerate/ddp.yaml"
+            f"training cannot be resumed from parts of a model, so {kind.value} is not supported; give each process "
+            "the whole model (DDP), as training/configs/accelerate/ddp.yaml of this package does"
         )
     return accelerator
 
