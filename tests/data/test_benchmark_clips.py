@@ -95,7 +95,9 @@ def test_long_runs_are_cut_into_pieces_that_begin_warm(tmp_path, monkeypatch):
         np.testing.assert_array_equal(rows, same[0][start : start + len(rows)])
         assert not scored[: 4 if start else 0].any()
     for runs in (whole, pieces):
-        assert sum(int(scored.sum()) for _, _, scored in runs.pieces) == sum(int(one.counted.sum()) for one in sequences)
+        assert sum(int(scored.sum()) for _, _, scored in runs.pieces) == sum(
+            int(one.counted.sum()) for one in sequences
+        )
 
 
 def test_training_takes_one_phase_of_every_run_by_epoch(tmp_path):
