@@ -169,5 +169,5 @@ def test_faces_prepared_otherwise_are_one_sentence(flame_folder, tmp_path):
         read(tmp_path, flame)
     prepare_copy(tmp_path / "coarse", written, FaceMesh(), UNITS)
     (tmp_path / "coarse" / "F001" / "T1.npz").write_bytes(b"no archive")
-    with pytest.raises(InputError, match="T1.npz is missing or no file of `au-d3dface prepare`"):
+    with pytest.raises(InputError, match=r"T1\.npz is missing or no file of `au-d3dface prepare`"):
         read(tmp_path)

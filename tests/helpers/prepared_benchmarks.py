@@ -1,4 +1,4 @@
-"""Prepared faces of the made copies of BP4D, without tracking: coefficients that show the labels of their frames.
+"""Prepared faces of made copies of BP4D and DISFA, without tracking: coefficients that show the labels of their frames.
 
 The coefficient of the k-th action unit is `size` where it is present; all coefficients tremble. Labels of the copies
 are drawn for every frame alone, so that faces that are joined to the labels of a neighbouring frame show nothing.
@@ -32,10 +32,10 @@ def prepare_copy(
     lost: Sequence[int] = (),
     seed: int = 0,
 ) -> None:
-    """What `au-d3dface prepare` would write of a copy of BP4D.
+    """What `au-d3dface prepare` would write of BP4D's pictures at 25 and DISFA's left videos at 20 frames a second.
 
     Args:
-        written: of `make_bp4d`.
+        written: of `make_bp4d` or `make_disfa`.
         action_units: whose labels the coefficients show.
         coarse: "deca" gives FLAME's jaw too.
         shift: frames by which the faces are late.
@@ -44,7 +44,10 @@ def prepare_copy(
     for number, (name, truth) in enumerate(written.items()):
         random = torch.Generator().manual_seed(1000 * seed + number)
         frames = sorted(truth.codes)
-        shown = torch.tensor([[truth.codes[frame][unit] == 1 for unit in action_units] for frame in frames]).float()
+        subject, _, task = name.partition("_")
+        present = {1} if task else {2, 3, 4, 5}
+        codes = [[truth.codes[frame][unit] in present for unit in action_units] for frame in frames]
+        shown = torch.tensor(codes).float()
         expression = 0.1 * torch.randn(len(frames), 40, generator=random)
         expression[:, : len(action_units)] += size * shown.roll(shift, 0)
         valid = torch.tensor([frame not in lost for frame in frames])
@@ -58,11 +61,11 @@ def prepare_copy(
             "face_model_checksum": face_model_checksum(face_model.template, face_model.faces),
             "faces": "largest",
         }
-        subject, task = name.split("_")
-        (folder / subject).mkdir(parents=True, exist_ok=True)
-        source = Source(tuple(f"{frame:04d}.jpg" for frame in frames), "")
-        times = np.arange(len(frames)) / 25
-        write_prepared(folder / subject / f"{task}.npz", times, (48, 48), {0: sequence}, settings, source)
+        path = folder / (f"{subject}/{task}.npz" if task else f"LeftVideo{subject}_comp.avi.npz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = Source(tuple(f"{frame:04d}.jpg" for frame in frames) if task else None, "")
+        times = np.arange(len(frames)) / (25 if task else 20)
+        write_prepared(path, times, (48, 48), {0: sequence}, settings, source)
 
 
 def _sequence(

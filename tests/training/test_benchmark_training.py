@@ -138,7 +138,7 @@ def test_the_mlp_baseline_reads_the_same_coefficients(copy, tmp_path):
     assert scores_of(train(parse(wanted)))["f1_mean"] > 0.9
     wanted["model"]["coarse"] = "deca"
     wanted["training"]["output"] = str(tmp_path / "deca")
-    with pytest.raises(InputError, match="was prepared by landmarks, but model.coarse is deca"):
+    with pytest.raises(InputError, match=r"was prepared by landmarks, but model\.coarse is deca"):
         train(parse(wanted))
 
 
@@ -214,15 +214,37 @@ def test_two_processes_train_and_test_folds_one_after_the_other(copy, tmp_path):
     assert done.stdout.count("# BP4D, 2 of 3 folds") == 1
 
 
-def test_disfa_from_its_own_config(tmp_path):
-    make_disfa(tmp_path / "copy", ("SN001", "SN013", "SN003"), 40)
-    arguments = read_arguments(["--config", "disfa", "--tested", "P3", "--prepared", "x", "--data-dir", "y"])
-    assert arguments.validate().action_units == (1, 2, 4, 6, 9, 12, 25, 26)
-    assert arguments.data.present_from == 2
-    assert arguments.training.loss_weights["image"] == arguments.training.loss_weights["vertices"] == 0
-    bp4d = read_arguments(["--config", "bp4d", "--tested", "P3", "--prepared", "x", "--data-dir", "y"])
+def test_the_shipped_configs_are_the_papers(tmp_path):
+    names = ["--tested", "P3", "--prepared", "x", "--data-dir", "y"]
+    bp4d, disfa = (read_arguments(["--config", name, *names]) for name in ("bp4d", "disfa"))
     assert bp4d.validate().action_units == (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
-    assert (bp4d.training.learning_rate, bp4d.training.epochs, bp4d.data.clip_length) == (5e-5, 20, 20)
+    assert disfa.validate().action_units == (1, 2, 4, 6, 9, 12, 25, 26)
+    assert disfa.data.present_from == 2
+    for arguments in (bp4d, disfa):
+        training, weights = arguments.training, arguments.training.loss_weights
+        assert (training.learning_rate, training.epochs, arguments.data.clip_length) == (5e-5, 20, 20)
+        assert (weights["smooth"], weights["au"]) == (1, 5)
+        assert weights["image"] == weights["landmarks"] == weights["vertices"] == 0
+
+
+def test_disfa_with_its_own_config(tmp_path):
+    people = ("SN001", "SN002", "SN013", "SN018", "SN003")
+    written = make_disfa(tmp_path / "copy", people, 80)
+    units = (1, 2, 4, 6, 9, 12, 25, 26)
+    prepare_copy(tmp_path / "coarse", written, FaceMesh(), units)
+    command = ["--config", "disfa", "--data-dir", str(tmp_path / "copy"), "--prepared", str(tmp_path / "coarse")]
+    command += ["--tested", "P3", "--missing", "skip", "--output", str(tmp_path / "run"), "--whitening", "0.0001"]
+    command += ["--epochs", "60", "--batch-size", "4", "--learning-rate", "0.003"]
+    for name, value in SMALL.items():
+        command += ["--model", f"{name}={value}"]
+    assert main(command) == 0
+    record = json.loads((tmp_path / "run/model/training.json").read_text())
+    assert record["pools"][0]["times_from"] == ["prepared"]
+    scores = record["held_out"]
+    assert scores["frames"] == 80
+    assert scores["f1_mean"] > 0.85
+    assert scores["always_positive_f1_mean"] < 0.6
+    assert scores["intensity_r_mean"] > 0.6
 
 
 def refused(arguments: dict | Arguments, sentence: str, kind=UsageError) -> None:
