@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from au_d3dface.configuration_au_d3dface import AUD3DFaceConfig
+from au_d3dface.errors import CheckpointError
 from au_d3dface.modeling_au_d3dface import (
     AUD3DFaceForReconstruction,
     AUD3DFaceModel,
@@ -431,8 +433,47 @@ def test_kinetics_weights_are_loaded_when_asked(tmp_path):
     with pytest.raises(ValueError, match="use_video=False"):
         network().load_video_backbone(tmp_path / "swin.pth")
     torch.save({"features.0.0.norm1.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="not weights of the config's Video Swin"):
+    with pytest.raises(CheckpointError, match=r"other.pth holds no weights of the config's Video Swin: Missing key"):
         model.load_video_backbone(tmp_path / "other.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "swin.pth").read_bytes()[:300])
+    (tmp_path / "text.pth").write_text("no weights")
+    for name in ("cut.pth", "text.pth", "absent.pth"):
+        with pytest.raises(CheckpointError, match=rf"{name} cannot be read as weights .*swin3d_t"):
+            model.load_video_backbone(tmp_path / name)
+
+
+def test_kinetics_weights_that_cannot_be_fetched_are_one_sentence(monkeypatch):
+    def no_network(*arguments, **options):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", no_network)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
+    with pytest.raises(CheckpointError, match=r"cannot be fetched from https://.*swin3d_t.*give the file itself"):
+        network(use_video=True).load_video_backbone()
+
+
+@pytest.mark.parametrize("row", [{}, {"use_video": True}], ids=["mesh", "video"])
+def test_activations_computed_anew_give_the_same_gradients_and_are_not_kept(row):
+    """With dropout and skipped blocks: what is drawn anew is what was drawn before."""
+    model = network(**row, hidden_dropout=0.2, video_stochastic_depth=0.3).train()
+    inputs = clip(model.config, frames=6)
+    gradients, kept = [], []
+    for anew in (False, True):
+        if anew:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        sizes: list[int] = []
+        kept.append(sizes)
+        torch.manual_seed(1)
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.nbytes) or x, lambda x: x):
+            output = model(**inputs)
+            loss = output.au_logits.square().mean() + output.vertices.square().sum()
+        loss.backward()
+        gradients.append({name: value.grad for name, value in model.named_parameters() if value.grad is not None})
+        model.zero_grad()
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value, msg=name)
+    assert sum(kept[1]) < 0.6 * sum(kept[0])
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------

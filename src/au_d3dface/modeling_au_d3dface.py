@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .configuration_au_d3dface import AUD3DFaceConfig
@@ -154,7 +155,7 @@ class AUD3DFaceFeedForward(nn.Module):
         return self.outer(self.activation(self.inner(x)))
 
 
-class AUD3DFaceSpatialLayer(nn.Module):
+class AUD3DFaceSpatialLayer(GradientCheckpointingLayer):
     """Eq. 8, post-norm: self-attention over the AU tokens of one frame, then feed-forward."""
 
     def __init__(self, config: AUD3DFaceConfig):
@@ -170,7 +171,7 @@ class AUD3DFaceSpatialLayer(nn.Module):
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
-class AUD3DFaceTemporalLayer(nn.Module):
+class AUD3DFaceTemporalLayer(GradientCheckpointingLayer):
     """Eq. 5-6, post-norm: causal self-attention over labels, cross-attention to frame features, feed-forward.
 
     Eq. 6 prints the labels ĥ as keys and values of the cross-attention too, a misprint: Fig. 2 and the text say f. The
@@ -369,6 +370,7 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     main_input_name = "vertices"
     input_modalities = ("video",)
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = False
     _keep_in_fp32_modules_strict = ("template",)  # metres
@@ -445,7 +447,8 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
             path: a local file with torchvision's state dict; None lets torchvision fetch and check its own.
 
         Raises:
-            ValueError: the config has no video branch, or the weights are of another size.
+            ValueError: the config has no video branch.
+            CheckpointError: the weights cannot be fetched or read, or are of another size.
         """
         if not self.config.use_video:
             raise ValueError("there is no video branch to load weights into: the config has use_video=False")

@@ -1,15 +1,21 @@
 """f^I of section 3.2: torchvision's Video Swin Transformer over a clip, one flattened feature map per frame."""
 
 import math
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
+from torchvision.models.video.swin_transformer import (
+    ShiftedWindowAttention3d,
+    Swin3D_T_Weights,
+    SwinTransformer3d,
+)
 from transformers import initialization as init
 
 from .configuration_au_d3dface import AUD3DFaceConfig
+from .errors import CheckpointError
 
 
 def video_windows(num_frames: int, length: int) -> Iterator[tuple[int, slice]]:
@@ -35,6 +41,8 @@ def video_windows(num_frames: int, length: int) -> Iterator[tuple[int, slice]]:
 
 class AUD3DFaceVideoBackbone(nn.Module):
     """Video Swin without its classifier of Kinetics actions."""
+
+    gradient_checkpointing = False  # transformers sets it, and _gradient_checkpointing_func, where training asks for it
 
     def __init__(self, config: AUD3DFaceConfig):
         super().__init__()
@@ -65,7 +73,13 @@ class AUD3DFaceVideoBackbone(nn.Module):
         elif num_frames % 2:
             x = torch.cat([x, x[:, :, -1:]], 2)
         swin = self.swin
-        cells = swin.norm(swin.features(swin.pos_drop(swin.patch_embed(x)))).flatten(2)  # (B, cells, h · w · C)
+        x = swin.pos_drop(swin.patch_embed(x))
+        for stage in swin.features:
+            blocks = stage if isinstance(stage, nn.Sequential) else [stage]  # the others merge patches
+            for block in blocks:
+                anew = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
+                x = self._gradient_checkpointing_func(block.__call__, x) if anew else block(x)
+        cells = swin.norm(x).flatten(2)  # (B, cells, h · w · C)
         return cells if self.config.video_frames == "twice" else cells.repeat_interleave(2, dim=1)[:, :num_frames]
 
     def load_kinetics_weights(self, path: str | Path | None = None):
@@ -75,19 +89,31 @@ class AUD3DFaceVideoBackbone(nn.Module):
             path: a local file with torchvision's state dict; None lets torchvision fetch and check its own.
 
         Raises:
-            ValueError: the weights are of another network or size.
+            CheckpointError: they cannot be fetched or read, or are of another network or size.
         """
-        if path is None:
-            from torchvision.models.video import Swin3D_T_Weights
-
-            state = Swin3D_T_Weights.KINETICS400_V1.get_state_dict(progress=True, check_hash=True)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        state = {key: value for key, value in state.items() if not key.startswith("head.")}
+        weights = Swin3D_T_Weights.KINETICS400_V1
+        try:
+            if path is None:
+                state = weights.get_state_dict(progress=True, check_hash=True)
+            else:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            state = {key: value for key, value in state.items() if not key.startswith("head.")}
+        except (OSError, RuntimeError, EOFError, AttributeError, pickle.UnpicklingError) as error:
+            if path is None:
+                raise CheckpointError(
+                    f"torchvision's weights of Video Swin cannot be fetched from {weights.url} ({error}); without a "
+                    "network, give the file itself"
+                ) from error
+            raise CheckpointError(
+                f"{path} cannot be read as weights of Video Swin; give torchvision's file, {weights.url}"
+            ) from error
         try:
             self.swin.load_state_dict(state)
         except RuntimeError as error:
-            raise ValueError(f"these are not weights of the config's Video Swin: {error}") from error
+            first = str(error).strip().splitlines()[1:2]
+            raise CheckpointError(
+                f"{path or weights.url} holds no weights of the config's Video Swin: {' '.join(first).strip()[:200]}"
+            ) from error
 
 
 def init_video_backbone(module: nn.Module):

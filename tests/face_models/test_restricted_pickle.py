@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from bad_flame_files import DAMAGED_PICKLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_flame import made_chumpy
@@ -159,47 +160,10 @@ def test_hostile_objects_in_an_npy_and_an_npz(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def array_state(shape: bytes, code: bytes, data: bytes) -> bytes:
-    """A pickle of a numpy array with this state, in the words of protocol 0 to 2."""
-    return (
-        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n"
-        + shape
-        + b"cnumpy\ndtype\n("
-        b"S'" + code + b"'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbI00\n" + data + b"tb."
-    )
-
-
-NUMBERS = b"S'" + b"\\x00" * 8 + b"'\n"
-DAMAGED = {
-    "empty": b"",
-    "text": b"hello",
-    "end missing": pickle.dumps([1, 2])[:-1],
-    "memory": b"\x80\x02]r\xff\xff\xff\x7f.",
-    "length": b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7fabc.",
-    "larger array": array_state(b"(I100\nt", b"f8", NUMBERS),
-    "negative array": array_state(b"(I-1\nt", b"f8", NUMBERS),
-    "shape of texts": array_state(b"(S'1'\nt", b"f8", NUMBERS),
-    "objects as bytes": array_state(b"(I1\nt", b"O8", NUMBERS),
-    "record": array_state(b"(I1\nt", b"V8", NUMBERS),
-    "contains itself": b"\x80\x02]q\x00h\x00a.",
-    "deep": b"\x80\x02" + b"]" * 1000 + b"a" * 999 + b".",
-    "function": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n.",
-    "class": b"\x80\x02cnumpy\nndarray\n.",
-    "state of a function": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nN}X\x04\x00\x00\x00callNs\x86b.",
-    "state of a class": b"\x80\x02cchumpy.ch\nCh\nN}X\x0c\x00\x00\x00__setstate__Ns\x86b.",
-    "state of a dict": b"\x80\x02}N}X\x01\x00\x00\x00aNs\x86b.",
-    "extension": b"\x80\x02\x82\x01.",
-    "persistent": b"\x80\x02Pabc\n.",
-    "object of another class": b"\x80\x02ccopy_reg\n_reconstructor\n(c__builtin__\nset\nc__builtin__\nobject\nNtR.",
-    "stack": b"\x80\x020.",
-    "unhashable": b"\x80\x02}]Ns.",
-}
-
-
-@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize("name", DAMAGED_PICKLES)
 def test_damaged_pickles_end_in_one_sentence(name: str, tmp_path: Path) -> None:
     path = tmp_path / "value.pkl"
-    path.write_bytes(DAMAGED[name])
+    path.write_bytes(DAMAGED_PICKLES[name])
     with pytest.raises(CheckpointError) as caught:
         load_pickle(path)
     assert str(caught.value).startswith(f"{path} ")

@@ -176,7 +176,7 @@ def with_video(
     """The pools with what the video branch reads beside them: crops, or with `training.freeze_video` features of them.
 
     Raises:
-        UsageError, CheckpointError: as of `load_video_weights`.
+        CheckpointError: as of `load_video_weights`.
         InputError: the rendered sequences have no pictures.
     """
     data, training = arguments.data, arguments.training

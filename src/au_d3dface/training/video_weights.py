@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from ..errors import CheckpointError, UsageError
+from ..errors import CheckpointError
 from ..modeling_au_d3dface import AUD3DFacePreTrainedModel
 
 KINETICS = "kinetics"
@@ -20,15 +20,11 @@ def load_video_weights(network: AUD3DFacePreTrainedModel, source: str) -> None:
             of this package, whose video branch is taken.
 
     Raises:
-        UsageError: weights of another size.
-        CheckpointError: the file is missing or damaged, or the model has no video branch.
+        CheckpointError: the file is missing or damaged or of another size, or the model has no video branch.
     """
     folder = Path(source)
     if source == KINETICS or folder.is_file():
-        try:
-            network.load_video_backbone(None if source == KINETICS else source)
-        except ValueError as error:
-            raise UsageError(f"training.video_weights: {error}") from error
+        network.load_video_backbone(None if source == KINETICS else source)
         return
     path = folder / "model.safetensors"
     try:
@@ -45,7 +41,7 @@ def load_video_weights(network: AUD3DFacePreTrainedModel, source: str) -> None:
     try:
         network.base_model.video_backbone.load_state_dict(state)
     except RuntimeError as error:
-        raise UsageError(
+        raise CheckpointError(
             f"training.video_weights: the video branch of {folder} has other sizes than this one; give the same "
             "model.image_size, model.video_embed_dim and so on"
         ) from error
