@@ -6,7 +6,7 @@ are the same, and memory holds one sequence at a time. Most people want `au_d3df
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,36 @@ class BenchmarkBuilder(ResumableBuilder, ABC):
         names = [name for name, files in self.layout.sequences.items() if files.subject in chosen]
         return [name for name in names if name not in missing and self.layout.sequences[name].is_labelled]
 
+    def splits(self) -> dict[str, list[str]]:
+        """The sequences of the people trained on ("train", perhaps none) and tested ("test"), in order.
+
+        Raises:
+            InputError: sequences are missing, somebody is in no part, or nobody is tested.
+        """
+        fold = self.fold
+        self.sequences_of(fold.train + fold.test)  # one sentence about all that is missing
+        splits = {"train": self.sequences_of(fold.train), "test": self.sequences_of(fold.test)}
+        if self.config.folds is not None and self.config.missing != "skip":
+            known = {*fold.train, *fold.test}
+            outside = {files.subject for files in self.layout.sequences.values()} - known
+            if outside:
+                raise InputError(
+                    f"{self.config.folds} puts {', '.join(sorted(outside))} into no part, who is in "
+                    f"{self.layout.root}; add everyone, or give missing='skip' to leave people out"
+                )
+        if not splits["test"]:
+            raise InputError(f"{self.layout.root} has no sequence of the tested part {fold.tested!r}; choose another")
+        return splits
+
+    def labelled_sequences(self, names: Iterable[str]) -> Iterator[LabelledSequence]:
+        """Whole sequences, read one by one: for who needs no rows. Nothing is kept in the cache.
+
+        Raises:
+            InputError: a file is missing or damaged, or was prepared from other frames.
+        """
+        for name in names:
+            yield self._read(name)
+
     def positive_rates(self) -> list[float]:
         """The share of known labels of the training people, in frames that count, that are positive, by action unit.
 
@@ -219,21 +249,8 @@ class BenchmarkBuilder(ResumableBuilder, ABC):
         )
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        fold = self.fold
-        self.sequences_of(fold.train + fold.test)  # one sentence about all that is missing
-        splits = {"train": self.sequences_of(fold.train), "test": self.sequences_of(fold.test)}
-        if self.config.folds is not None and self.config.missing != "skip":
-            known = {*fold.train, *fold.test}
-            outside = {files.subject for files in self.layout.sequences.values()} - known
-            if outside:
-                raise InputError(
-                    f"{self.config.folds} puts {', '.join(sorted(outside))} into no part, who is in "
-                    f"{self.layout.root}; add everyone, or give missing='skip' to leave people out"
-                )
-        if not splits["test"]:
-            raise InputError(f"{self.layout.root} has no sequence of the tested part {fold.tested!r}; choose another")
         # A list is what the library shares out among processes and workers.
-        return [datasets.SplitGenerator(name, {"names": names}) for name, names in splits.items() if names]
+        return [datasets.SplitGenerator(name, {"names": names}) for name, names in self.splits().items() if names]
 
     def _generate_examples(self, names: list[str]) -> Iterator[tuple[str, dict]]:
         for name in names:

@@ -93,7 +93,7 @@ def grids(timestamps: np.ndarray, frame_rate: float) -> list[np.ndarray]:
 def clips_of(
     frames: np.ndarray,
     timestamps: np.ndarray,
-    length: int,
+    length: int | None,
     frame_rate: float,
     stride: int | None = None,
     step: int = 1,
@@ -103,7 +103,7 @@ def clips_of(
 
     Args:
         frames: (T,) frame numbers, increasing. timestamps: (T,) seconds, strictly increasing.
-        length: L, entries of a clip.
+        length: L, entries of a clip; None gives every phase of a run as one clip, as long as it is.
         frame_rate: entries a second, the model's.
         stride: entries from the start of a clip to that of the next; None for L. The last clip of a run reaches its
             end, and may be padded.
@@ -113,7 +113,7 @@ def clips_of(
         ValueError: a stride that would leave frames out, or timestamps that `grids` does not take.
     """
     stride = stride or length
-    if not 1 <= stride <= length:
+    if length is not None and stride is not None and not 1 <= stride <= length:
         raise ValueError(f"the stride must be from 1 to the clip's length, {length}, not {stride}")
     clips = []
     counted = np.zeros(len(frames), bool)
@@ -121,9 +121,10 @@ def clips_of(
         phases = grids(timestamps[run], frame_rate)
         for phase, grid in enumerate(phases):
             entries = np.where(grid >= 0, grid + run.start, -1)
-            for start in range(0, max(len(entries) - length, 0) + stride, stride):
-                rows = entries[start : start + length]
-                rows = np.concatenate([rows, np.full(length - len(rows), -1, np.int64)])
+            size, step_on = length or len(entries), stride or len(entries)
+            for start in range(0, max(len(entries) - size, 0) + step_on, step_on):
+                rows = entries[start : start + size]
+                rows = np.concatenate([rows, np.full(size - len(rows), -1, np.int64)])
                 scored = rows >= 0
                 scored[scored] = ~counted[rows[scored]]
                 counted[rows[scored]] = True

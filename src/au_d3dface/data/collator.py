@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_PADDING = {"au_labels": -1, "au_intensity_labels": -1.0, "frame_mask": False}
+_PADDING = {"au_labels": -1, "au_intensity_labels": -1.0, "frame_mask": False, "scored": False}
 
 
 _WITHOUT_FRAMES = (

@@ -90,6 +90,30 @@ def write_prepared(
         np.savez(temporary, **arrays)
 
 
+@dataclass
+class PreparedCoefficients:
+    """What is known of the most prominent person of one video, without meshes.
+
+    Attributes:
+        coarse: the reconstructor's name.
+        valid: (T,) bool, whether the face was reconstructed.
+        shape (S,), expression (T, E), pose (T, P), neutral_vertices (V, 3): as of `CoarseSequence`. All are None where
+            the video shows nobody, and `pose` where the face was fitted as a linear model.
+    """
+
+    coarse: str
+    valid: Tensor
+    shape: Tensor | None = None
+    expression: Tensor | None = None
+    pose: Tensor | None = None
+    neutral_vertices: Tensor | None = None
+
+
+def fitted_face_model(face_model: FaceModel, coarse: str) -> FaceModel:
+    """The face model whose coefficients a reconstructor gives, as `load_coarse` sees to: FLAME is fitted as linear."""
+    return LinearFLAME(face_model) if isinstance(face_model, FLAME) and coarse == "landmarks" else face_model
+
+
 def read_prepared(path: str | Path, face_model: FaceModel) -> PreparedVideo:
     """Reads one video and makes its meshes.
 
@@ -108,16 +132,39 @@ def read_prepared(path: str | Path, face_model: FaceModel) -> PreparedVideo:
         timestamps, size = arrays["timestamps"], (int(header["height"]), int(header["width"]))
         settings, ids = header["settings"], [int(face_id) for face_id in header["faces"]]
         name, source = settings["face_model"], _source(header)
-    if name != face_model.name:
-        raise InputError(
-            f"{path} was prepared with the face model {name!r}; it cannot be read with {face_model.name!r}"
-        )
-    if settings.get("face_model_checksum") != face_model_checksum(face_model.template, face_model.faces):
-        raise InputError(f"{path} was prepared with another mesh of {name!r}; give the files that it was prepared with")
-    if isinstance(face_model, FLAME) and settings.get("coarse") == "landmarks":
-        face_model = LinearFLAME(face_model)  # as `load_coarse` fits it
+    _check_face_model(path, name, settings.get("face_model_checksum"), face_model)
+    face_model = fitted_face_model(face_model, settings.get("coarse"))
     faces = {face_id: _coarse_sequence(path, arrays, face_id, len(timestamps), face_model) for face_id in ids}
     return PreparedVideo(timestamps, *size, faces, settings, source)
+
+
+def read_prepared_coefficients(path: str | Path, face_model: FaceModel) -> PreparedCoefficients:
+    """Reads the coefficients of the most prominent person, and makes no mesh.
+
+    Args and errors are those of `read_prepared`.
+    """
+    path = Path(path)
+    with _damage(path), np.load(path, allow_pickle=False) as npz:
+        header = json.loads(str(npz[HEADER]))
+        settings, ids = header["settings"], [int(face_id) for face_id in header["faces"]]
+        name, coarse, length = settings["face_model"], str(settings["coarse"]), len(npz["timestamps"])
+        wanted = ("shape", "expression", "neutral_vertices", "valid", "pose")
+        arrays = {part: npz[f"face_{ids[0]}_{part}"] for part in wanted if ids and f"face_{ids[0]}_{part}" in npz}
+    _check_face_model(path, name, settings.get("face_model_checksum"), face_model)
+    if not ids:
+        return PreparedCoefficients(coarse, torch.zeros(length, dtype=torch.bool))
+    for part in wanted:
+        array = arrays.get(part)
+        if array is None and part in _PERHAPS:
+            continue
+        if array is None or (part not in _FIXED and array.shape[:1] != (length,)):
+            raise InputError(f"{path} is damaged: {part!r} of face {ids[0]} is missing or of another length")
+    found = {part: torch.from_numpy(array) for part, array in arrays.items()}
+    if found["neutral_vertices"].shape != face_model.template.shape:
+        raise InputError(
+            f"{path} holds faces of {len(found['neutral_vertices'])} vertices, not {face_model.num_vertices}"
+        )
+    return PreparedCoefficients(coarse, found.pop("valid").bool(), **{part: x.float() for part, x in found.items()})
 
 
 def read_prepared_frames(path: str | Path) -> tuple[np.ndarray, np.ndarray, Source | None]:
@@ -138,6 +185,15 @@ def read_prepared_frames(path: str | Path) -> tuple[np.ndarray, np.ndarray, Sour
         if timestamps.ndim != 1 or valid.shape != timestamps.shape or valid.dtype != bool:
             raise ValueError("its arrays do not go together")
         return timestamps, valid, source
+
+
+def _check_face_model(path: Path, name: str, checksum: str | None, face_model: FaceModel) -> None:
+    if name != face_model.name:
+        raise InputError(
+            f"{path} was prepared with the face model {name!r}; it cannot be read with {face_model.name!r}"
+        )
+    if checksum != face_model_checksum(face_model.template, face_model.faces):
+        raise InputError(f"{path} was prepared with another mesh of {name!r}; give the files that it was prepared with")
 
 
 def _source(header: dict[str, Any]) -> Source | None:

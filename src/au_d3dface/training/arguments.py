@@ -20,6 +20,8 @@ import yaml
 from huggingface_hub.errors import StrictDataclassError
 
 from ..configuration_au_d3dface import AUD3DFaceConfig
+from ..data.benchmark_rows import COUNTED
+from ..data.folds import PARTS, fold_of
 from ..errors import InputError, UsageError
 from ..mlp_baseline import AUD3DFaceMLPConfig
 
@@ -32,11 +34,37 @@ _WEIGHTS = (
 )  # fmt: skip
 
 
+DATASETS = ("synthetic", *PARTS)
+_COMMON = ("dataset", "clip_length")
+_DATASETS_OF: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("data_dir", "prepared", "tested", "folds_file", "frames", "missing", "frame_rate"), tuple(PARTS)),
+    **dict.fromkeys(("camera", "present_from", "first_picture"), ("disfa",)),
+}
+"""The data sets that a field of `DataArguments` is about; other fields are about synthetic sequences alone."""
+
+
 @dataclass
 class DataArguments:
-    """What is trained on.
+    """What is trained on. Settings of another data set than the one named, of other than their default, are refused.
 
     Attributes:
+        dataset: synthetic, bp4d or disfa.
+
+        For all:
+        clip_length: frames of a training clip, at a random place in its sequence. Longer than the attention window, so
+            that what a long video is mostly made of (no begin token in sight) is trained too.
+
+        For bp4d and disfa, see `data.load_benchmark`:
+        data_dir: the folder of your copy. prepared: the folder that `au-d3dface prepare` wrote of it.
+        tested: the part that is held out, P1, P2 or P3, or one of `folds_file`; the others are trained on.
+        folds_file: parts of your own, yaml, json or csv; none takes the published ones.
+        frames: which frames count: labelled, pictures or prepared.
+        missing: error, or skip to go on without sequences that are missing.
+        frame_rate: true frames a second of the data; none for what the files say, else the rate commonly reported.
+        camera, present_from, first_picture: of disfa: left or right; the intensity from which on an action unit is
+            present; the number of the first picture of a dump, none finds out.
+
+        For synthetic:
         sequences, held_out: fast synthetic sequences to train on (0 for rendered ones alone), and of other people to
             evaluate on.
         rendered, rendered_held_out: folders of rendered and tracked sequences, to train on beside the fast ones, and to
@@ -46,8 +74,6 @@ class DataArguments:
         landmarks: 68 or 468, the 2D landmarks of L_lmk. landmark_source: "true", or "tracked" for the tracker's own.
         align_to_landmarks: first corrects rest and cameras by the landmarks (see landmark_alignment.py).
         seconds: length of each.
-        clip_length: frames of a training clip, at a random place in its sequence. Longer than the attention window, so
-            that what a long video is mostly made of (no begin token in sight) is trained too.
         neutral_error: probability that a clip's neutral face is made worse than the fitting left it.
         mixing, noise, offset: how far the coarse fit of a clip is bent from what was synthesised (`SyntheticClips`).
         rendered_bending: factor on these four for rendered sequences. rendered_repeats: clips of each in an epoch.
@@ -58,6 +84,18 @@ class DataArguments:
         seed: of the sequences; held-out people come from another.
     """
 
+    dataset: str = "synthetic"
+    clip_length: int = 60
+    data_dir: str | None = None
+    prepared: str | None = None
+    tested: str | None = None
+    folds_file: str | None = None
+    frames: str = "labelled"
+    missing: str = "error"
+    frame_rate: float | None = None
+    camera: str = "left"
+    present_from: int = 2
+    first_picture: int | None = None
     sequences: int = 2000
     held_out: int = 200
     rendered: str | None = None
@@ -68,7 +106,6 @@ class DataArguments:
     landmark_source: str = "true"
     align_to_landmarks: bool = True
     seconds: float = 10.0
-    clip_length: int = 60
     neutral_error: float = 0.3
     mixing: float = 0.0
     noise: float = 0.0
@@ -82,11 +119,53 @@ class DataArguments:
     seed: int = 0
 
     def validate(self) -> None:
-        """Raises UsageError where a value makes no sense."""
+        """Raises UsageError where a value makes no sense, InputError where `folds_file` cannot be read."""
+        _known("data set (data.dataset)", [self.dataset], DATASETS)
+        _at_least(self, "data", 1, "clip_length")
+        for item in fields(self):
+            own = item.name in _COMMON or self.dataset in _DATASETS_OF.get(item.name, ("synthetic",))
+            if not own and getattr(self, item.name) != item.default:
+                raise UsageError(
+                    f"data.{item.name} is no setting of the data set {self.dataset} (data.dataset); leave it out"
+                )
+        if self.is_benchmark:
+            self._validate_benchmark()
+        else:
+            self._validate_synthetic()
+
+    @property
+    def is_benchmark(self) -> bool:
+        return self.dataset in PARTS
+
+    def _validate_benchmark(self) -> None:
+        title = f"data.dataset is {self.dataset}"
+        if self.data_dir is None:
+            raise UsageError(f"{title}, which is read from your own copy: name its folder as data.data_dir")
+        if self.prepared is None:
+            raise UsageError(
+                f"{title}, whose coarse faces are made once by `au-d3dface prepare`: name the folder that it wrote as "
+                "data.prepared"
+            )
+        if self.tested is None:
+            raise UsageError(f"{title}: name the part of it that is held out as data.tested, such as P3")
+        fold = fold_of(self.dataset, self.tested, self.folds_file)
+        if not fold.train:
+            raise UsageError("data.tested must be one part: where everyone is tested, nobody is left to train on")
+        for name, choices in (("frames", COUNTED), ("missing", ("error", "skip")), ("camera", ("left", "right"))):
+            if getattr(self, name) not in choices:
+                raise UsageError(f"data.{name} must be {' or '.join(choices)}, not {getattr(self, name)!r}")
+        if self.frame_rate is not None and not 0 < self.frame_rate < float("inf"):
+            raise UsageError(f"data.frame_rate must be greater than 0, not {self.frame_rate}")
+        if not 1 <= self.present_from <= 5:
+            raise UsageError(f"data.present_from must be an intensity from 1 to 5, not {self.present_from}")
+        if self.first_picture not in (None, 0, 1):
+            raise UsageError(f"data.first_picture must be 0 or 1, not {self.first_picture}")
+
+    def _validate_synthetic(self) -> None:
         _at_least(
             self, "data", 0, "sequences", "neutral_error", "mixing", "noise", "offset", "rendered_bending", "seed"
         )
-        _at_least(self, "data", 1, "clip_length", "rendered_repeats", "workers", "picture_size")
+        _at_least(self, "data", 1, "rendered_repeats", "workers", "picture_size")
         if not self.sequences and not self.rendered:
             raise UsageError("data.sequences must be at least 1 where data.rendered names no rendered sequences")
         if self.pictures and (not self.rendered or self.sequences):
@@ -230,8 +309,23 @@ class Arguments:
             config = self._config()
         except (ValueError, TypeError, StrictDataclassError) as error:
             raise UsageError(f"model: {' '.join(str(error).split())}") from error
-        self._validate_video(config)
+        if self.data.is_benchmark:
+            self._validate_on_benchmark(config)
+        else:
+            self._validate_video(config)
         return config
+
+    def _validate_on_benchmark(self, config: AUD3DFaceConfig | AUD3DFaceMLPConfig) -> None:
+        name = self.data.dataset
+        if config.use_video:
+            raise UsageError(f"training does not read the pictures of {name}: model.use_video must be false")
+        for setting, why in (
+            ("linear_reading", "teaches what fast synthetic sequences show"),
+            ("video_weights", "needs a video branch"),
+            ("freeze_video", "needs a video branch"),
+        ):
+            if getattr(self.training, setting):
+                raise UsageError(f"training.{setting} {why}: leave it out with data.dataset {name}")
 
     def _config(self) -> AUD3DFaceConfig | AUD3DFaceMLPConfig:
         kind = self.model.get("model_type", AUD3DFaceConfig.model_type)
@@ -274,7 +368,8 @@ def read_arguments(argv: Sequence[str] | None = None) -> Arguments:
     """
     parser = argparse.ArgumentParser(
         prog="python -m au_d3dface.training",
-        description="Trains the network on labelled synthetic sequences. Start it with accelerate launch -m, or alone.",
+        description="Trains the network on labelled synthetic sequences, BP4D or DISFA. Start it with accelerate "
+        "launch -m, or alone.",
     )
     parser.add_argument(
         "--config",

@@ -32,6 +32,7 @@ from ..face_models import FaceModel, load_face_model
 from ..losses import ReconstructionLoss
 from ..mlp_baseline import AUD3DFaceMLPConfig
 from .arguments import BEST_METRICS, Arguments, TrainingArguments
+from .benchmark_data import benchmark_training_data
 from .checkpointing import check_same_training, load_checkpoint, remove_remains, save_checkpoint
 from .clock import StepClock
 from .evaluation import best_thresholds, evaluate, summary
@@ -274,6 +275,8 @@ def training_data(
         folder: where what is made once is kept.
         device: of the network.
     """
+    if arguments.data.is_benchmark:
+        return benchmark_training_data(arguments, config, face_model, device, show_progress)
     coarse = load_coarse("landmarks", face_model)
     return synthetic_training_data(arguments, config, coarse, folder, device, show_progress)
 

@@ -6,12 +6,15 @@ it is in the coarse meshes, and what a landmark says moves the skin around it to
 is a plain linear layer.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..data.synthetic.pool import SequencePool
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+from .whitening import CoarseMotions
 
 
 class _Spanned(nn.Module):
@@ -28,7 +31,7 @@ class _Spanned(nn.Module):
         return torch.linalg.lstsq(self.motions, weight.reshape(len(weight), -1)).solution.reshape(-1, *weight.shape[1:])
 
 
-def span_motions(network: AUD3DFaceForReconstruction, pools: list[SequencePool]) -> None:
+def span_motions(network: AUD3DFaceForReconstruction, pools: Sequence[SequencePool] | Sequence[CoarseMotions]) -> None:
     """Writes D as combinations of the expressions of the pools' face model, each of the standard deviation that its
     coefficient has in their coarse meshes. `whitening.fold` stores the products."""
     basis = pools[0].expression_basis.flatten(1)  # (E, 3V)

@@ -6,6 +6,9 @@ displacements, E^S of Eq. 1 and the first layer of Eq. 7, are written as weight 
 Σ the covariance of what each of them sees. Afterwards the product is stored: the network is the same function.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -26,7 +29,22 @@ class _Whitened(nn.Module):
         return weight @ self.root if self.right else self.root @ weight
 
 
-def whiten(network: AUD3DFaceForReconstruction, pools: list[SequencePool], floor: float) -> None:
+@dataclass
+class CoarseMotions:
+    """Coarse meshes of several frames by their coefficients: as much of a `SequencePool` as is measured.
+
+    Attributes:
+        expression: (..., E). valid: (...) bool. expression_basis: (E, V, 3) metres.
+    """
+
+    expression: Tensor
+    valid: Tensor
+    expression_basis: Tensor
+
+
+def whiten(
+    network: AUD3DFaceForReconstruction, pools: Sequence[SequencePool] | Sequence[CoarseMotions], floor: float
+) -> None:
     """Writes the input layers of a mesh network in whitened coordinates and starts them anew in these.
 
     Without the temporal or the spatial module there is one such layer; a network that reads no mesh stays as it is.

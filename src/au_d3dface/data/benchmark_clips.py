@@ -1,0 +1,263 @@
+"""BP4D and DISFA in memory as coefficients and labels: clips to train on, whole runs to score on.
+
+140,000 frames are some 140 MB as coefficients. A sequence is divided into runs, and runs into phases, as in `clips`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..errors import InputError
+from ..face_models import FaceModel
+from .benchmark_files import UNKNOWN
+from .benchmark_rows import LabelledSequence
+from .clips import Clip, clips_of, drawn_phase
+from .prepared import PreparedCoefficients, fitted_face_model, read_prepared_coefficients
+
+MOST_ENTRIES = 600
+"""Of a run that is decoded at once, a minute at 10 a second: bounds memory. Longer ones are cut into pieces."""
+
+
+@dataclass
+class CoefficientSequence:
+    """One sequence, T labelled frames.
+
+    Attributes:
+        name: `F001_T1`, `SN001`. subject: `F001`, `SN001`.
+        clips: every phase of every run as one clip (`clips.clips_of` without a length), whose rows are of the T frames.
+        times_from: where the times come from, see `LabelledSequence`.
+        expression (T, E), pose (T, P) or None: 0 where not usable. shape (S,), neutral_vertices (V, 3) metres.
+        usable: (T,) bool, whether the face was reconstructed.
+        counted: (T,) bool, the frames that count.
+        au_labels: (T, N) int8, -1 unknown. au_intensity: (T, N) float32, -1 unknown.
+    """
+
+    name: str
+    subject: str
+    clips: list[Clip]
+    times_from: str
+    expression: Tensor
+    pose: Tensor | None
+    shape: Tensor
+    neutral_vertices: Tensor
+    usable: Tensor
+    counted: Tensor
+    au_labels: Tensor
+    au_intensity: Tensor
+
+    @property
+    def coefficients(self) -> Tensor:
+        """(frames, E + P) of the usable frames: expression, and the pose where there is one."""
+        parts = [self.expression] if self.pose is None else [self.expression, self.pose]
+        return torch.cat(parts, -1)[self.usable]
+
+    def clip(self, rows: np.ndarray, scored: np.ndarray | None = None) -> dict[str, Tensor]:
+        """A clip as `collate_clips` and the makers of meshes take it.
+
+        Args:
+            rows: (L,) of the T frames, -1 where there is none. scored: (L,) bool, passed through.
+
+        Returns:
+            `expression` (L, E), and `pose` (L, P) and `shape` (S,) where the model has joints, else `rest_vertices`
+            (V, 3); `neutral_vertices` (V, 3); `frame_mask` (L,) bool; `au_labels` (L, N) int64 and
+            `au_intensity_labels` (L, N), -1 where unknown.
+        """
+        at = torch.from_numpy(rows)
+        there, at = at >= 0, at.clamp_min(0)
+        mask = there & self.usable[at]
+        clip = {
+            "expression": self.expression[at].where(mask[:, None], 0.0),
+            "neutral_vertices": self.neutral_vertices,
+            "frame_mask": mask,
+            "au_labels": self.au_labels[at].long().where(there[:, None], UNKNOWN),
+            "au_intensity_labels": self.au_intensity[at].where(there[:, None], float(UNKNOWN)),
+        }
+        if self.pose is None:
+            clip["rest_vertices"] = self.neutral_vertices
+        else:
+            clip |= {"shape": self.shape, "pose": self.pose[at].where(mask[:, None], 0.0)}
+        if scored is not None:
+            clip["scored"] = torch.from_numpy(scored)
+        return clip
+
+
+def read_coefficient_sequences(
+    sequences: Iterable[LabelledSequence], face_model: FaceModel, frame_rate: float
+) -> tuple[list[CoefficientSequence], str]:
+    """Reads the coefficients of sequences that were joined with prepared faces.
+
+    Args:
+        face_model: that was prepared with.
+        frame_rate: of the network, entries a second of clips.
+
+    Returns:
+        The sequences, and the name of the reconstructor that prepared them all.
+
+    Raises:
+        InputError: a file is missing or damaged, was made with another face model or another reconstructor than the
+            others, nobody's face was reconstructed, or times are no good for clips.
+    """
+    read = []
+    for one in sequences:
+        if one.prepared is None:
+            raise InputError(f"{one.files.name} was not joined with coarse faces; give the folder of prepared faces")
+        found = read_prepared_coefficients(one.prepared, face_model)
+        read.append((one, found, _phases(one, frame_rate)))
+    named = [(Path(str(one.prepared)), found) for one, found, _ in read]
+    first = next(((path, found) for path, found in named if found.expression is not None), None)
+    if first is None:
+        raise InputError(f"no face was reconstructed in any of the {len(read)} prepared files; prepare the data again")
+    for path, found in named:
+        _check_alike(*first, path, found)
+    return [_aligned(*one, first[1], face_model) for one in read], first[1].coarse
+
+
+def expression_basis(face_model: FaceModel, coarse: str, sequences: Sequence[CoefficientSequence]) -> Tensor:
+    """(E, V, 3) metres: what the expression coefficients of linear sequences move.
+
+    Raises:
+        InputError: the face model has fewer modes.
+    """
+    count, basis = sequences[0].expression.shape[1], fitted_face_model(face_model, coarse).expression_basis
+    if count > len(basis):
+        raise InputError(
+            f"the prepared faces have {count} expression coefficients, but {face_model.name} has {len(basis)} modes; "
+            "prepare the data with this face model"
+        )
+    return basis[:count]
+
+
+def _phases(one: LabelledSequence, frame_rate: float) -> list[Clip]:
+    try:
+        return clips_of(one.labels.frames, one.timestamps, None, frame_rate)
+    except ValueError as error:
+        raise InputError(f"{one.files.name} cannot be cut into clips: {error}") from error
+
+
+def _check_alike(first: Path, known: PreparedCoefficients, path: Path, found: PreparedCoefficients) -> None:
+    def kind(one: PreparedCoefficients) -> list:
+        values = (one.shape, one.expression, one.pose)
+        return [None if value is None else value.shape[-1] for value in values]
+
+    if found.coarse != known.coarse or (found.expression is not None and kind(found) != kind(known)):
+        raise InputError(
+            f"{first} and {path} were prepared in different ways ({known.coarse} and {found.coarse}, {kind(known)} and "
+            f"{kind(found)} coefficients of shape, expression and pose); prepare the whole data set in one way"
+        )
+
+
+def _aligned(
+    one: LabelledSequence,
+    found: PreparedCoefficients,
+    clips: list[Clip],
+    other: PreparedCoefficients,
+    face_model: FaceModel,
+) -> CoefficientSequence:
+    """Coefficients by labelled frame, of which each is usable only if it has a row with a face."""
+    usable, at = torch.from_numpy(one.usable), torch.from_numpy(one.prepared_rows).clamp_min(0)
+
+    def by_frame(values: Tensor | None, width: int) -> Tensor:
+        if values is None:
+            return torch.zeros(len(at), width)
+        return values[at].where(usable[:, None], 0.0)
+
+    assert other.shape is not None
+    assert other.expression is not None
+    return CoefficientSequence(
+        name=one.files.name,
+        subject=one.files.subject,
+        clips=clips,
+        times_from=one.times_from,
+        expression=by_frame(found.expression, other.expression.shape[1]),
+        pose=None if other.pose is None else by_frame(found.pose, other.pose.shape[1]),
+        shape=torch.zeros_like(other.shape) if found.shape is None else found.shape,
+        neutral_vertices=face_model.template.cpu() if found.neutral_vertices is None else found.neutral_vertices,
+        usable=usable,
+        counted=torch.from_numpy(one.counted),
+        au_labels=torch.from_numpy(one.labels.au_labels),
+        au_intensity=torch.from_numpy(one.labels.au_intensity),
+    )
+
+
+class TrainingRuns(Dataset[dict[str, Tensor]]):
+    """Clips of L frames to train on, the same for the same seed, epoch and index.
+
+    Every epoch takes one phase of every run, and divides it from a random frame on into as many whole clips as fit; a
+    run that is shorter than a clip is one, padded. Runs without a face or a frame that counts are left out.
+
+    Args:
+        sequences: of training people. clip_length: L. seed: of phases and starts.
+    """
+
+    def __init__(self, sequences: Sequence[CoefficientSequence], clip_length: int, seed: int = 0) -> None:
+        self.clip_length, self.seed = clip_length, seed
+        self.runs: list[tuple[CoefficientSequence, list[Clip]]] = []
+        self.places: list[tuple[int, int]] = []  # run and clip in it
+        for one in sequences:
+            for run in sorted({clip.run for clip in one.clips}):
+                phases = [clip for clip in one.clips if clip.run == run]
+                frames = np.unique(np.concatenate([clip.rows for clip in phases]))
+                frames = frames[frames >= 0]
+                if not (one.usable[frames] & one.counted[frames]).any():
+                    continue
+                shortest = min(len(clip.rows) for clip in phases)  # phases differ by an entry
+                self.places += [(len(self.runs), number) for number in range(max(1, shortest // clip_length))]
+                self.runs.append((one, phases))
+        self.begin_epoch(0)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Draws phases and starts; the same ones in every process."""
+        self.drawn = []
+        for number, (one, phases) in enumerate(self.runs):
+            rows = phases[drawn_phase(one.name, phases[0].run, len(phases), epoch, self.seed)].rows
+            spare = len(rows) - min(len(clip.rows) for clip in phases) // self.clip_length * self.clip_length
+            start = np.random.default_rng([self.seed, epoch, number]).integers(spare + 1) if spare < len(rows) else 0
+            self.drawn.append(rows[int(start) :])
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """As of `CoefficientSequence.clip`."""
+        run, number = self.places[index]
+        rows = self.drawn[run][number * self.clip_length : (number + 1) * self.clip_length]
+        padding = np.full(self.clip_length - len(rows), -1, np.int64)
+        return self.runs[run][0].clip(np.concatenate([rows, padding]))
+
+
+class ScoredRuns(Dataset[dict[str, Tensor]]):
+    """Whole runs to be decoded, every phase of each: together they score every frame that counts exactly once.
+
+    A run of more than MOST_ENTRIES is cut into pieces. Each begins `warm_up` entries early, which are decoded but not
+    scored, so that it is as warm as after what came before. The longest come first, so that batches hold alike lengths.
+
+    Args:
+        sequences: to score on. warm_up: entries, some windows of the network.
+    """
+
+    def __init__(self, sequences: Sequence[CoefficientSequence], warm_up: int) -> None:
+        self.pieces: list[tuple[CoefficientSequence, np.ndarray, np.ndarray]] = []
+        for one in sequences:
+            counted = one.counted.numpy()
+            for clip in one.clips:
+                scored = clip.scored & counted[clip.rows]
+                for start in range(0, len(clip.rows), MOST_ENTRIES):
+                    at = slice(max(0, start - warm_up), start + MOST_ENTRIES)
+                    counts = scored[at].copy()
+                    counts[: start - at.start] = False
+                    if counts.any():
+                        self.pieces.append((one, clip.rows[at], counts))
+        self.pieces.sort(key=lambda piece: -len(piece[1]))
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """As of `CoefficientSequence.clip`, with `scored` (T,)."""
+        one, rows, scored = self.pieces[index]
+        return one.clip(rows, scored)

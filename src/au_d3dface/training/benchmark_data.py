@@ -1,0 +1,140 @@
+"""BP4D or DISFA as the data of a run: the prepared coarse faces of your own copy, one part held out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ..configuration_au_d3dface import AUD3DFaceConfig
+from ..data.benchmark_clips import (
+    CoefficientSequence,
+    ScoredRuns,
+    TrainingRuns,
+    expression_basis,
+    read_coefficient_sequences,
+)
+from ..data.clip_meshes import ClipMeshes, FLAMEClipMeshes
+from ..data.clips import positive_rates
+from ..data.loading import benchmark_builder
+from ..errors import InputError, UsageError
+from ..face_models import FaceModel
+from ..mlp_baseline import AUD3DFaceMLPConfig
+from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+from .arguments import Arguments, DataArguments
+from .motion_span import span_motions
+from .training_data import Batch, TrainingData
+from .whitening import CoarseMotions, whiten
+
+
+def benchmark_training_data(
+    arguments: Arguments,
+    config: AUD3DFaceConfig | AUD3DFaceMLPConfig,
+    face_model: FaceModel,
+    device: torch.device | str = "cpu",
+    show_progress: bool = True,
+) -> TrainingData:
+    """What the training loop takes of a benchmark. Everything is read into memory, as coefficients and labels.
+
+    Held-out people are decoded in whole runs, every phase of each, so that every frame that counts is scored once; a
+    frame that counts but has no reconstructed face is scored as what it is, a frame of which nothing is said present.
+
+    Args:
+        face_model: that the coarse faces were prepared with.
+
+    Raises:
+        UsageError: a setting that makes no sense, or an action unit that never occurs in training.
+        InputError: files are missing or damaged, were prepared from other frames or with another face model or, for an
+            MLP, another reconstructor than its config says.
+    """
+    data, training = arguments.data, arguments.training
+    builder = benchmark_builder(data.dataset, str(data.data_dir), data.tested, **_settings(data, config.action_units))
+    splits = builder.splits()
+    if not splits.get("train"):
+        raise InputError(f"{builder.layout.root} has no sequence of a part to train on; complete the copy")
+    names = [*splits["train"], *splits["test"]]
+    with tqdm(names, unit="sequence", desc=f"reading {data.dataset}", disable=not show_progress) as listed:
+        read, coarse = read_coefficient_sequences(builder.labelled_sequences(listed), face_model, config.frame_rate)
+    train, held_out = read[: len(splits["train"])], read[len(splits["train"]) :]
+    if isinstance(config, AUD3DFaceMLPConfig) and config.coarse != coarse:
+        raise InputError(f"{data.prepared} was prepared by {coarse}, but model.coarse is {config.coarse}; set that")
+    usable = torch.cat([one.coefficients for one in train])
+    if not len(usable):
+        raise InputError(
+            f"no face was reconstructed in any training sequence ({data.prepared}); prepare the data again"
+        )
+
+    meshes: Callable[[Batch], Batch]
+    if train[0].pose is None:
+        basis = expression_basis(face_model, coarse, train)
+        meshes = ClipMeshes(basis.cpu()).to(device)
+        motions = [CoarseMotions(usable, torch.ones(len(usable), dtype=torch.bool), basis.cpu())]
+    else:
+        meshes, motions = FLAMEClipMeshes(face_model).to(device), []
+        for setting in ("whitening", "motion_span"):
+            if getattr(training, setting):
+                raise UsageError(
+                    f"training.{setting} needs faces that are linear in their coefficients, but those of {coarse} have "
+                    f"a jaw that turns; leave it out"
+                )
+
+    def initialise(network: AUD3DFaceForReconstruction) -> None:
+        if training.whitening:
+            whiten(network, motions, training.whitening)
+        if training.motion_span:
+            span_motions(network, motions)
+
+    warm_up = 2 * getattr(config, "attention_window", 0)  # an MLP has none
+    return TrainingData(
+        clips=TrainingRuns(train, data.clip_length, training.seed),
+        held_out=ScoredRuns(held_out, warm_up),
+        calibration=ScoredRuns(_spread(train, training.calibrate), warm_up) if training.calibrate else None,
+        meshes=meshes,
+        positive_rates=positive_rates((one.au_labels[one.counted].numpy() for one in train), config.action_units),
+        coefficients=usable,
+        name=f"{builder.title}, {data.tested} held out",
+        provenance=[
+            {
+                "benchmark": data.dataset,
+                "tested": data.tested,
+                "parts": "published" if data.folds_file is None else "own",
+                "frames_that_count": data.frames,
+                "coarse": coarse,
+                "face_model": face_model.name,
+                "times_from": sorted({one.times_from for one in read}),
+                "trained_on": counts(train),
+                "held_out": counts(held_out),
+            }
+        ],
+        initialise=initialise,
+    )
+
+
+def counts(sequences: Sequence[CoefficientSequence]) -> dict[str, int]:
+    """How many people, sequences and frames that count, and how many of those have no reconstructed face."""
+    return {
+        "subjects": len({one.subject for one in sequences}),
+        "sequences": len(sequences),
+        "frames": sum(int(one.counted.sum()) for one in sequences),
+        "frames_without_face": sum(int((one.counted & ~one.usable).sum()) for one in sequences),
+    }
+
+
+def _settings(data: DataArguments, action_units: Sequence[int]) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "action_units": tuple(action_units),
+        "folds": data.folds_file,
+        "frames": data.frames,
+        "missing": data.missing,
+        "frame_rate": data.frame_rate,
+        "prepared": data.prepared,
+    }
+    if data.dataset == "disfa":
+        settings |= {name: getattr(data, name) for name in ("camera", "present_from", "first_picture")}
+    return settings
+
+
+def _spread(sequences: Sequence[CoefficientSequence], count: int) -> list[CoefficientSequence]:
+    """As many sequences, spread over the people."""
+    count = min(count, len(sequences))
+    return [sequences[number * len(sequences) // count] for number in range(count)]
