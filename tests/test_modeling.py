@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from au_d3dface.configuration_au_d3dface import AUD3DFaceConfig
+from au_d3dface.errors import CheckpointError
 from au_d3dface.modeling_au_d3dface import (
     AUD3DFaceForReconstruction,
     AUD3DFaceModel,
@@ -431,7 +432,7 @@ def test_kinetics_weights_are_loaded_when_asked(tmp_path):
     with pytest.raises(ValueError, match="use_video=False"):
         network().load_video_backbone(tmp_path / "swin.pth")
     torch.save({"features.0.0.norm1.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="not weights of the config's Video Swin"):
+    with pytest.raises(CheckpointError, match=r"other\.pth holds no weights of the config's Video Swin"):
         model.load_video_backbone(tmp_path / "other.pth")
 
 
@@ -549,7 +550,7 @@ def test_inputs_that_do_not_fit_are_refused(change, message):
 
 def test_nothing_at_all_is_refused():
     model = network(use_mesh=False, use_video=True, use_spatial=False)
-    with pytest.raises(ValueError, match="needs vertices or pixel_values_videos"):
+    with pytest.raises(ValueError, match="needs vertices, pixel_values_videos or video_features"):
         model(neutral_vertices=torch.zeros(2, VERTICES, 3))
 
 

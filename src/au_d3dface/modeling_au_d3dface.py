@@ -11,7 +11,7 @@ losses in losses.py, autoregressive decoding in generation_au_d3dface.py.
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .configuration_au_d3dface import AUD3DFaceConfig
@@ -154,7 +155,7 @@ class AUD3DFaceFeedForward(nn.Module):
         return self.outer(self.activation(self.inner(x)))
 
 
-class AUD3DFaceSpatialLayer(nn.Module):
+class AUD3DFaceSpatialLayer(GradientCheckpointingLayer):
     """Eq. 8, post-norm: self-attention over the AU tokens of one frame, then feed-forward."""
 
     def __init__(self, config: AUD3DFaceConfig):
@@ -170,7 +171,7 @@ class AUD3DFaceSpatialLayer(nn.Module):
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
-class AUD3DFaceTemporalLayer(nn.Module):
+class AUD3DFaceTemporalLayer(GradientCheckpointingLayer):
     """Eq. 5-6, post-norm: causal self-attention over labels, cross-attention to frame features, feed-forward.
 
     Eq. 6 prints the labels ĥ as keys and values of the cross-attention too, a misprint: Fig. 2 and the text say f. The
@@ -369,6 +370,7 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     main_input_name = "vertices"
     input_modalities = ("video",)
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = False
     _keep_in_fp32_modules_strict = ("template",)  # metres
@@ -442,10 +444,12 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
         """Loads Kinetics-400 weights of torchvision's `swin3d_t` into the video branch, when the user asks.
 
         Args:
-            path: a local file with torchvision's state dict; None lets torchvision fetch and check its own.
+            path: a local file with torchvision's state dict; None fetches it as torchvision does, into torch's cache.
 
         Raises:
-            ValueError: the config has no video branch, or the weights are of another size.
+            ValueError: the config has no video branch.
+            MissingDependencyError: the weights cannot be fetched.
+            CheckpointError: the file is missing or damaged, or its weights are of another network or size.
         """
         if not self.config.use_video:
             raise ValueError("there is no video branch to load weights into: the config has use_video=False")
@@ -524,33 +528,53 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         return moved.masked_fill(~frame_mask[..., None], 0.0).to(self.dtype)
 
     def frame_features(
-        self, displacement: Tensor | None, pixel_values_videos: Tensor | None, frame_mask: Tensor
+        self,
+        displacement: Tensor | None,
+        pixel_values_videos: Tensor | None,
+        frame_mask: Tensor,
+        video_features: Tensor | None = None,
     ) -> Tensor | None:
-        """f_j of section 3.2, (B, T, d), zero at masked frames; None where neither branch feeds the temporal path.
-
-        Videos longer than L frames are read in overlapping clips of L; each clip gives the frames of its middle.
-        """
+        """f_j of section 3.2, (B, T, d), zero at masked frames; None where neither branch feeds the temporal path."""
         motion = self.motion_encoder(displacement) if hasattr(self, "motion_encoder") else None  # Eq. 1
-        features = motion if not self.config.use_video else self._appearance(motion, pixel_values_videos, frame_mask)
+        features = motion
+        if self.config.use_video:
+            if video_features is None:
+                video_features = self.video_features(pixel_values_videos, frame_mask)
+            elif pixel_values_videos is not None:
+                raise ValueError("pixel_values_videos and video_features say the same: give one of them, not both")
+            features = self._appearance(motion, video_features, frame_mask)
         return None if features is None else features.masked_fill(~frame_mask[..., None], 0.0)
 
-    def _appearance(self, motion: Tensor | None, pixel_values_videos: Tensor | None, frame_mask: Tensor) -> Tensor:
-        size, length = self.config.image_size, self.config.clip_length
-        num_frames = frame_mask.shape[1]
+    def video_features(self, pixel_values_videos: Tensor | None, frame_mask: Tensor) -> Tensor:
+        """f^I of section 3.2, (B, T, h · w · C), `config.video_feature_size` numbers a frame: what the network takes in
+        place of `pixel_values_videos`. It depends on nothing but the video backbone, so it is made once where that is
+        frozen. Videos longer than L frames are read in overlapping clips (`AUD3DFaceVideoBackbone.read`).
+
+        Raises:
+            ValueError: the config has no video branch, or a shape that does not fit.
+        """
+        return torch.cat([*self.video_features_in_parts(pixel_values_videos, frame_mask)], 1)
+
+    def video_features_in_parts(self, pixel_values_videos: Tensor | None, frame_mask: Tensor) -> Iterator[Tensor]:
+        """`video_features`, some frames at a time."""
+        if not self.config.use_video:
+            raise ValueError("there is no video branch to make features with: the config has use_video=False")
+        size = self.config.image_size
         expected = (*frame_mask.shape, 3, size, size)
         if pixel_values_videos is None or pixel_values_videos.shape != expected:
             given = None if pixel_values_videos is None else tuple(pixel_values_videos.shape)
             raise ValueError(f"pixel_values_videos must be (B, T, 3, H, W) = {expected}, not {given}")
-        pixels = pixel_values_videos.masked_fill(~frame_mask[..., None, None, None], 0.0).to(self.dtype)
-        starts = [*range(0, num_frames - length, max(1, length // 2)), max(0, num_frames - length)]
-        features, done = [], 0
-        for start, following in zip(starts, [*starts[1:], None], strict=True):
-            end = num_frames if following is None else (following + start + length) // 2  # the middle of the overlap
-            appearance = self.video_backbone(pixels[:, start : start + length])[:, done - start : end - start]
-            joined = appearance if motion is None else torch.cat([appearance, motion[:, done:end]], -1)
-            features.append(self.feature_projection(joined))
-            done = end
-        return torch.cat(features, 1)
+        return self.video_backbone.read([(pixel_values_videos, frame_mask)])
+
+    def _appearance(self, motion: Tensor | None, video_features: Tensor, frame_mask: Tensor) -> Tensor:
+        expected = (*frame_mask.shape, self.config.video_feature_size)
+        if video_features.shape != expected:
+            raise ValueError(
+                f"video_features must be (B, T, h · w · C) = {expected}, not {tuple(video_features.shape)}"
+            )
+        # Whatever lies at masked frames, NaN too, must reach neither the result nor the gradient.
+        appearance = video_features.masked_fill(~frame_mask[..., None], 0.0).to(self.dtype)
+        return self.feature_projection(appearance if motion is None else torch.cat([appearance, motion], -1))
 
     def spatial_embeddings(self, displacement: Tensor | None, frame_mask: Tensor) -> Tensor:
         """z^s of Eq. 8, (B, T, N, d); zero where the spatial module is off."""
@@ -576,12 +600,17 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         return torch.where((labels < 0) | ~frame_mask[..., None], rates, labels)
 
     def whole_mask(
-        self, frame_mask: Tensor | None, vertices: Tensor | None, pixel_values_videos: Tensor | None
+        self,
+        frame_mask: Tensor | None,
+        vertices: Tensor | None,
+        pixel_values_videos: Tensor | None,
+        video_features: Tensor | None = None,
     ) -> Tensor:
         """frame_mask as (B, T) bool, all true where none is given."""
-        given = vertices if vertices is not None else pixel_values_videos
+        inputs = (vertices, pixel_values_videos, video_features)
+        given = next((one for one in inputs if one is not None), frame_mask)
         if given is None:
-            raise ValueError("the network needs vertices or pixel_values_videos")
+            raise ValueError("the network needs vertices, pixel_values_videos or video_features")
         if frame_mask is None:
             return torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         if frame_mask.shape != given.shape[:2]:
@@ -598,6 +627,7 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         frame_mask: Tensor | None = None,
         past_key_values: AUD3DFaceCache | None = None,
         use_cache: bool = False,
+        video_features: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> AUD3DFaceModelOutput | tuple:
         """The teacher-forced pass: all frames at once, each seeing the given labels of the frames before it.
@@ -612,16 +642,17 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
                 other frame sees anything of them; padding belongs at the end. Their own outputs mean nothing.
             past_key_values: the cache of the frames before these.
             use_cache: whether the output carries the cache after the last frame.
+            video_features: (B, T, h · w · C) from `video_features`, in place of pixel_values_videos.
 
         Raises:
-            ValueError: a shape that does not fit, or no face model set.
+            ValueError: a shape that does not fit, both pixels and features of the video, or no face model set.
         """
         if neutral_vertices is None:
             raise ValueError("the network needs neutral_vertices, the subject's neutral face (Eq. 1 and 9)")
-        mask = self.whole_mask(frame_mask, vertices, pixel_values_videos)
+        mask = self.whole_mask(frame_mask, vertices, pixel_values_videos, video_features)
         displacement = self.displacement(vertices, neutral_vertices, mask)
         spatial = self.spatial_embeddings(displacement, mask)
-        temporal = self.frame_features(displacement, pixel_values_videos, mask)
+        temporal = self.frame_features(displacement, pixel_values_videos, mask, video_features)
         cache = None
         if self.config.use_temporal:
             labels = self.known_labels(au_labels, au_intensity_labels, mask)
@@ -673,6 +704,7 @@ class AUD3DFaceForReconstruction(AUD3DFaceGenerationMixin, AUD3DFacePreTrainedMo
         frame_mask: Tensor | None = None,
         past_key_values: AUD3DFaceCache | None = None,
         use_cache: bool = False,
+        video_features: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> AUD3DFaceReconstructionOutput | tuple:
         """Arguments and errors as in [`AUD3DFaceModel.forward`]. There is no loss inside: see losses.py."""
@@ -685,10 +717,11 @@ class AUD3DFaceForReconstruction(AUD3DFaceGenerationMixin, AUD3DFacePreTrainedMo
             frame_mask,
             past_key_values,
             use_cache,
+            video_features,
             return_dict=True,
         )
         temporal, spatial = embedded.temporal_embeddings, embedded.spatial_embeddings
-        mask = self.model.whole_mask(frame_mask, vertices, pixel_values_videos)
+        mask = self.model.whole_mask(frame_mask, vertices, pixel_values_videos, video_features)
         logits = self.au_head(temporal, spatial)
         output = AUD3DFaceReconstructionOutput(
             vertices=self.refine(temporal, spatial, vertices, neutral_vertices, mask),
