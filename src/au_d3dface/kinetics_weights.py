@@ -1,6 +1,5 @@
 """torchvision's Kinetics-400 weights of Video Swin: fetched once into torch's cache, or read from a user's file."""
 
-import pickle
 import re
 import warnings
 from collections.abc import Mapping
@@ -49,15 +48,15 @@ def read_swin_weights(path: str | Path) -> dict[str, Tensor]:
     path = Path(path).expanduser()
     again = f"give torchvision's {KINETICS_URL.rsplit('/', 1)[1]} ({KINETICS_WEIGHTS}), whole"
     try:
+        path.open("rb").close()
+    except OSError as error:
+        raise CheckpointError(f"the weights {path} cannot be read ({_reason(error)}); {again}") from error
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, for people who write checkpoints
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"the weights {path} cannot be read ({_reason(error)}); {again}") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} is not a file of weights, or it is damaged; {again}") from error
     except Exception as error:  # a file that anyone may have made can fail anywhere in the reader
-        raise CheckpointError(f"{path} is damaged, cut off or no file of torch ({_reason(error)}); {again}") from error
+        raise CheckpointError(f"{path} is damaged, cut off or no file of weights; {again}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} holds something other than a network's weights; {again}")
     return {name: value for name, value in state.items() if not str(name).startswith("head.")}
