@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-from urllib.error import URLError
 
 import pytest
 import torch
@@ -433,47 +432,8 @@ def test_kinetics_weights_are_loaded_when_asked(tmp_path):
     with pytest.raises(ValueError, match="use_video=False"):
         network().load_video_backbone(tmp_path / "swin.pth")
     torch.save({"features.0.0.norm1.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match=r"other.pth holds no weights of the config's Video Swin: Missing key"):
+    with pytest.raises(CheckpointError, match=r"other\.pth holds no weights of the config's Video Swin"):
         model.load_video_backbone(tmp_path / "other.pth")
-    (tmp_path / "cut.pth").write_bytes((tmp_path / "swin.pth").read_bytes()[:300])
-    (tmp_path / "text.pth").write_text("no weights")
-    for name in ("cut.pth", "text.pth", "absent.pth"):
-        with pytest.raises(CheckpointError, match=rf"{name} cannot be read as weights .*swin3d_t"):
-            model.load_video_backbone(tmp_path / name)
-
-
-def test_kinetics_weights_that_cannot_be_fetched_are_one_sentence(monkeypatch):
-    def no_network(*arguments, **options):
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr("torch.hub.load_state_dict_from_url", no_network)
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
-    with pytest.raises(CheckpointError, match=r"cannot be fetched from https://.*swin3d_t.*give the file itself"):
-        network(use_video=True).load_video_backbone()
-
-
-@pytest.mark.parametrize("row", [{}, {"use_video": True}], ids=["mesh", "video"])
-def test_activations_computed_anew_give_the_same_gradients_and_are_not_kept(row):
-    """With dropout and skipped blocks: what is drawn anew is what was drawn before."""
-    model = network(**row, hidden_dropout=0.2, video_stochastic_depth=0.3).train()
-    inputs = clip(model.config, frames=6)
-    gradients, kept = [], []
-    for anew in (False, True):
-        if anew:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        sizes: list[int] = []
-        kept.append(sizes)
-        torch.manual_seed(1)
-        with torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.nbytes) or x, lambda x: x):
-            output = model(**inputs)
-            loss = output.au_logits.square().mean() + output.vertices.square().sum()
-        loss.backward()
-        gradients.append({name: value.grad for name, value in model.named_parameters() if value.grad is not None})
-        model.zero_grad()
-    assert gradients[0].keys() == gradients[1].keys()
-    for name, value in gradients[0].items():
-        torch.testing.assert_close(gradients[1][name], value, msg=name)
-    assert sum(kept[1]) < 0.6 * sum(kept[0])
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------
@@ -590,7 +550,7 @@ def test_inputs_that_do_not_fit_are_refused(change, message):
 
 def test_nothing_at_all_is_refused():
     model = network(use_mesh=False, use_video=True, use_spatial=False)
-    with pytest.raises(ValueError, match="needs vertices or pixel_values_videos"):
+    with pytest.raises(ValueError, match="needs vertices, pixel_values_videos or video_features"):
         model(neutral_vertices=torch.zeros(2, VERTICES, 3))
 
 
@@ -616,31 +576,3 @@ def test_a_config_changed_into_nonsense_is_refused_by_the_network():
     config.attention_window = 50
     with pytest.raises(ValueError, match="positional_period"):
         AUD3DFaceForReconstruction(config)
-
-
-@pytest.mark.parametrize("frames", [3, 9, 17])
-def test_features_in_place_of_pixels(frames):
-    """What the video branch said before is as good as the pixels, in the training pass and in decoding."""
-    model = network(use_video=True)
-    inputs = {
-        "vertices": 0.01 * torch.randn(2, frames, VERTICES, 3),
-        "neutral_vertices": torch.zeros(2, VERTICES, 3),
-        "frame_mask": torch.rand(2, frames) < 0.8,
-    }
-    pixels = torch.randn(2, frames, 3, model.config.image_size, model.config.image_size)
-    with torch.no_grad():
-        features = model.model.video_features(pixels, inputs["frame_mask"])
-        assert features.shape == (2, frames, model.config.video_feature_size)
-        whole = model(**inputs, pixel_values_videos=pixels)
-        again = model(**inputs, video_features=features)
-    torch.testing.assert_close(again.au_logits, whole.au_logits)
-    torch.testing.assert_close(again.vertices, whole.vertices)
-    decoded = model.generate(**inputs, pixel_values_videos=pixels)
-    torch.testing.assert_close(
-        model.generate(**inputs, video_features=features).au_probabilities, decoded.au_probabilities
-    )
-    for both in (model, model.generate):
-        with pytest.raises(ValueError, match="not both"):
-            both(**inputs, pixel_values_videos=pixels, video_features=features)
-    with pytest.raises(ValueError, match=r"video_features must be \(B, T, h · w · C\)"):
-        model(**inputs, video_features=features[..., 1:])

@@ -11,7 +11,7 @@ a bounded number of frames at a time; then the chain of labels is decoded in one
 
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -147,6 +147,28 @@ class _Frames:
         )
 
 
+def in_chunks(parts: Iterable[Tensor], num_frames: int, size: int) -> Iterator[Tensor]:
+    """Joins parts (B, n, h · w · C) of any n and cuts them anew, into `size` frames each and the rest.
+
+    Raises:
+        ValueError: they have not `num_frames` frames in all; known before the last chunk is given.
+    """
+    held: list[Tensor] = []
+    have, missing = 0, num_frames
+    for part in parts:
+        held.append(part)
+        have, missing = have + part.shape[1], missing - part.shape[1]
+        if missing < 0:
+            raise ValueError(f"video_features go on after the last of {num_frames} frames")
+        while have > size:  # the last chunk waits for the end of the parts
+            joined = torch.cat(held, 1)
+            yield joined[:, :size]
+            held, have = [joined[:, size:]], have - size
+    if missing:
+        raise ValueError(f"video_features end after {num_frames - missing} of {num_frames} frames")
+    yield torch.cat(held, 1)
+
+
 class AUD3DFaceGenerationMixin:
     """`generate` for whole sequences; `start_decoding` and `decode_step` for live ones, with the same numbers."""
 
@@ -195,32 +217,43 @@ class AUD3DFaceGenerationMixin:
         frame_mask: Tensor | None = None,
         streamer: BaseStreamer | None = None,
         generation_config: AUD3DFaceGenerationConfig | None = None,
-        video_features: Tensor | None = None,
+        video_features: Tensor | Iterable[Tensor] | None = None,
         **overrides,
     ) -> AUD3DFaceGenerateOutput:
-        """Decodes sequences of any length; beside the output, memory is bounded by W and FRAMES_AT_ONCE.
+        """Decodes sequences of any length; beside input and output, memory is bounded by L, W and FRAMES_AT_ONCE.
 
         Args:
-            vertices, neutral_vertices, pixel_values_videos, video_features, frame_mask: as in `forward`.
+            vertices, neutral_vertices, pixel_values_videos, frame_mask: as in `forward`.
             au_labels: (B, T, N) labels that are known beforehand (coded data, what-if), -1 where not; they are fed back
                 instead of the prediction.
             streamer: its `put` receives an [`AUD3DFaceGenerateOutput`] of one frame (T = 1) for each frame in order.
             generation_config: instead of the model's own; `overrides` change single settings of it for this call.
+            video_features: as in `forward`; or an iterable of (B, n, h · w · C), the frames in order in parts of any
+                length, as `AUD3DFaceVideoBackbone.read` yields them, which are taken as they are needed.
 
         Raises:
-            ValueError: a shape that does not fit, an unknown setting, or no face model set.
+            ValueError: a shape that does not fit, an unknown setting, both pixels and features of the video, features
+                of too few or too many frames, or no face model set.
         """
         settings = self._generation_config(generation_config, overrides)
         if neutral_vertices is None:
             raise ValueError("generate needs neutral_vertices, the subject's neutral face (Eq. 1 and 9)")
-        mask = self.model.whole_mask(frame_mask, vertices, pixel_values_videos, video_features)
+        whole = video_features if isinstance(video_features, Tensor) else None
+        mask = self.model.whole_mask(frame_mask, vertices, pixel_values_videos, whole)
+        video = None
+        if self.config.use_video:
+            if video_features is None:
+                video = self.model.video_features_in_parts(pixel_values_videos, mask)
+            elif pixel_values_videos is not None:
+                raise ValueError("pixel_values_videos and video_features say the same: give one of them, not both")
+            else:
+                video = video_features if whole is None else [whole]
         num_frames = mask.shape[1]
         step = num_frames if settings.decoding == "full" else FRAMES_AT_ONCE
         if streamer is not None:
             step = min(step, settings.block_size)
         outputs, cache = [], None
-        read = self._read(vertices, neutral_vertices, pixel_values_videos, video_features, au_labels, mask, step)
-        for start, chunk in read:
+        for start, chunk in self._read(vertices, neutral_vertices, video, au_labels, mask, step):
             at = slice(start, start + chunk.mask.shape[1])
             temporal, labels, cache = self._decode(chunk, cache, settings)
             seen = None if vertices is None else vertices[:, at]
@@ -298,25 +331,20 @@ class AUD3DFaceGenerationMixin:
         self,
         vertices: Tensor | None,
         neutral_vertices: Tensor,
-        pixels: Tensor | None,
-        video_features: Tensor | None,
+        video: Iterable[Tensor] | None,
         au_labels: Tensor | None,
         mask: Tensor,
         step: int,
     ) -> Iterator[tuple[int, _Frames]]:
-        """The sequence in chunks of `step` frames. Video is read first and as a whole: its clips overlap chunks."""
+        """The sequence in chunks of `step` frames."""
         model, num_frames = self.model, mask.shape[1]
-        if self.config.use_video and video_features is None:
-            video_features = model.video_features(pixels, mask)
-        elif pixels is not None and video_features is not None:
-            raise ValueError("give pixel_values_videos or video_features, not both")
+        chunks = None if video is None else in_chunks(video, num_frames, step)
         for start in range(0, num_frames, step):
             at = slice(start, min(start + step, num_frames))
             displacement = model.displacement(
                 None if vertices is None else vertices[:, at], neutral_vertices, mask[:, at]
             )
-            appearance = None if video_features is None else video_features[:, at]
-            seen = model.frame_features(displacement, None, mask[:, at], appearance)
+            seen = model.frame_features(displacement, None, mask[:, at], None if chunks is None else next(chunks))
             yield (
                 start,
                 self._frame(seen, displacement, None if au_labels is None else au_labels[:, at], mask[:, at], start),

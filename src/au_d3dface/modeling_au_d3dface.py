@@ -11,7 +11,7 @@ losses in losses.py, autoregressive decoding in generation_au_d3dface.py.
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from .configuration_au_d3dface import AUD3DFaceConfig
 from .generation_au_d3dface import AUD3DFaceGenerationMixin
 from .outputs_au_d3dface import AUD3DFaceCache, AUD3DFaceModelOutput, AUD3DFaceReconstructionOutput, KeysAndValues
-from .video_backbone import AUD3DFaceVideoBackbone, init_video_backbone, video_windows
+from .video_backbone import AUD3DFaceVideoBackbone, init_video_backbone
 
 Regions = tuple[Tensor, list[int]]  # the columns, of 3V, inside the mask of each AU, one AU after the other; how many
 
@@ -444,11 +444,12 @@ class AUD3DFacePreTrainedModel(PreTrainedModel):
         """Loads Kinetics-400 weights of torchvision's `swin3d_t` into the video branch, when the user asks.
 
         Args:
-            path: a local file with torchvision's state dict; None lets torchvision fetch and check its own.
+            path: a local file with torchvision's state dict; None fetches it as torchvision does, into torch's cache.
 
         Raises:
             ValueError: the config has no video branch.
-            CheckpointError: the weights cannot be fetched or read, or are of another size.
+            MissingDependencyError: the weights cannot be fetched.
+            CheckpointError: the file is missing or damaged, or its weights are of another network or size.
         """
         if not self.config.use_video:
             raise ValueError("there is no video branch to load weights into: the config has use_video=False")
@@ -533,52 +534,47 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         frame_mask: Tensor,
         video_features: Tensor | None = None,
     ) -> Tensor | None:
-        """f_j of section 3.2, (B, T, d), zero at masked frames; None where neither branch feeds the temporal path.
-
-        Args:
-            video_features: (B, T, h · w · C), what `video_features` said of the pixels, instead of these.
-
-        Raises:
-            ValueError: both or neither of pixels and features where the network reads video, or another shape.
-        """
-        features = self.motion_encoder(displacement) if hasattr(self, "motion_encoder") else None  # Eq. 1
+        """f_j of section 3.2, (B, T, d), zero at masked frames; None where neither branch feeds the temporal path."""
+        motion = self.motion_encoder(displacement) if hasattr(self, "motion_encoder") else None  # Eq. 1
+        features = motion
         if self.config.use_video:
             if video_features is None:
                 video_features = self.video_features(pixel_values_videos, frame_mask)
             elif pixel_values_videos is not None:
-                raise ValueError("give pixel_values_videos or video_features, not both")
-            expected = (*frame_mask.shape, self.config.video_feature_size)
-            if video_features.shape != expected:
-                raise ValueError(f"video_features must be (B, T, h · w · C) = {expected}, not {video_features.shape}")
-            appearance = video_features.masked_fill(~frame_mask[..., None], 0.0).to(self.dtype)
-            joined = appearance if features is None else torch.cat([appearance, features], -1)
-            features = self.feature_projection(joined)
+                raise ValueError("pixel_values_videos and video_features say the same: give one of them, not both")
+            features = self._appearance(motion, video_features, frame_mask)
         return None if features is None else features.masked_fill(~frame_mask[..., None], 0.0)
 
     def video_features(self, pixel_values_videos: Tensor | None, frame_mask: Tensor) -> Tensor:
-        """f^I of section 3.2, flattened: (B, T, h · w · C).
-
-        Videos longer than L frames are read in overlapping clips of L, see `video_windows`; video_features.py does the
-        same without holding the pixels of the whole video.
-
-        Args:
-            pixel_values_videos: (B, T, 3, H, W) normalised face crops. frame_mask: (B, T) bool.
+        """f^I of section 3.2, (B, T, h · w · C), `config.video_feature_size` numbers a frame: what the network takes in
+        place of `pixel_values_videos`. It depends on nothing but the video backbone, so it is made once where that is
+        frozen. Videos longer than L frames are read in overlapping clips (`AUD3DFaceVideoBackbone.read`).
 
         Raises:
-            ValueError: pixels of another shape.
+            ValueError: the config has no video branch, or a shape that does not fit.
         """
-        size, length = self.config.image_size, self.config.clip_length
-        num_frames = frame_mask.shape[1]
+        return torch.cat([*self.video_features_in_parts(pixel_values_videos, frame_mask)], 1)
+
+    def video_features_in_parts(self, pixel_values_videos: Tensor | None, frame_mask: Tensor) -> Iterator[Tensor]:
+        """`video_features`, some frames at a time."""
+        if not self.config.use_video:
+            raise ValueError("there is no video branch to make features with: the config has use_video=False")
+        size = self.config.image_size
         expected = (*frame_mask.shape, 3, size, size)
         if pixel_values_videos is None or pixel_values_videos.shape != expected:
             given = None if pixel_values_videos is None else tuple(pixel_values_videos.shape)
             raise ValueError(f"pixel_values_videos must be (B, T, 3, H, W) = {expected}, not {given}")
-        pixels = pixel_values_videos.masked_fill(~frame_mask[..., None, None, None], 0.0).to(self.dtype)
-        features = []
-        for start, given in video_windows(num_frames, length):
-            clip = self.video_backbone(pixels[:, start : start + length])
-            features.append(clip[:, given.start - start : given.stop - start])
-        return torch.cat(features, 1)
+        return self.video_backbone.read([(pixel_values_videos, frame_mask)])
+
+    def _appearance(self, motion: Tensor | None, video_features: Tensor, frame_mask: Tensor) -> Tensor:
+        expected = (*frame_mask.shape, self.config.video_feature_size)
+        if video_features.shape != expected:
+            raise ValueError(
+                f"video_features must be (B, T, h · w · C) = {expected}, not {tuple(video_features.shape)}"
+            )
+        # Whatever lies at masked frames, NaN too, must reach neither the result nor the gradient.
+        appearance = video_features.masked_fill(~frame_mask[..., None], 0.0).to(self.dtype)
+        return self.feature_projection(appearance if motion is None else torch.cat([appearance, motion], -1))
 
     def spatial_embeddings(self, displacement: Tensor | None, frame_mask: Tensor) -> Tensor:
         """z^s of Eq. 8, (B, T, N, d); zero where the spatial module is off."""
@@ -611,9 +607,10 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         video_features: Tensor | None = None,
     ) -> Tensor:
         """frame_mask as (B, T) bool, all true where none is given."""
-        given = next((x for x in (vertices, pixel_values_videos, video_features) if x is not None), None)
+        inputs = (vertices, pixel_values_videos, video_features)
+        given = next((one for one in inputs if one is not None), frame_mask)
         if given is None:
-            raise ValueError("the network needs vertices or pixel_values_videos")
+            raise ValueError("the network needs vertices, pixel_values_videos or video_features")
         if frame_mask is None:
             return torch.ones(given.shape[:2], dtype=torch.bool, device=given.device)
         if frame_mask.shape != given.shape[:2]:
@@ -630,8 +627,8 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         frame_mask: Tensor | None = None,
         past_key_values: AUD3DFaceCache | None = None,
         use_cache: bool = False,
-        return_dict: bool | None = None,
         video_features: Tensor | None = None,
+        return_dict: bool | None = None,
     ) -> AUD3DFaceModelOutput | tuple:
         """The teacher-forced pass: all frames at once, each seeing the given labels of the frames before it.
 
@@ -645,10 +642,10 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
                 other frame sees anything of them; padding belongs at the end. Their own outputs mean nothing.
             past_key_values: the cache of the frames before these.
             use_cache: whether the output carries the cache after the last frame.
-            video_features: (B, T, h · w · C), of the method `video_features`, in place of pixel_values_videos.
+            video_features: (B, T, h · w · C) from `video_features`, in place of pixel_values_videos.
 
         Raises:
-            ValueError: a shape that does not fit, or no face model set.
+            ValueError: a shape that does not fit, both pixels and features of the video, or no face model set.
         """
         if neutral_vertices is None:
             raise ValueError("the network needs neutral_vertices, the subject's neutral face (Eq. 1 and 9)")
@@ -707,8 +704,8 @@ class AUD3DFaceForReconstruction(AUD3DFaceGenerationMixin, AUD3DFacePreTrainedMo
         frame_mask: Tensor | None = None,
         past_key_values: AUD3DFaceCache | None = None,
         use_cache: bool = False,
-        return_dict: bool | None = None,
         video_features: Tensor | None = None,
+        return_dict: bool | None = None,
     ) -> AUD3DFaceReconstructionOutput | tuple:
         """Arguments and errors as in [`AUD3DFaceModel.forward`]. There is no loss inside: see losses.py."""
         embedded = self.model(
@@ -720,8 +717,8 @@ class AUD3DFaceForReconstruction(AUD3DFaceGenerationMixin, AUD3DFacePreTrainedMo
             frame_mask,
             past_key_values,
             use_cache,
+            video_features,
             return_dict=True,
-            video_features=video_features,
         )
         temporal, spatial = embedded.temporal_embeddings, embedded.spatial_embeddings
         mask = self.model.whole_mask(frame_mask, vertices, pixel_values_videos, video_features)

@@ -3,7 +3,9 @@
     video ──frames──▶ tracking ──landmarks──▶ coarse ──meshes──▶ network ──meshes, AUs──▶ FaceSequence (──▶ dense face)
 
 Frames are streamed; what is kept of a frame is its landmarks. Who needs pictures later (a coarse reconstructor such as
-DECA, the video branch) gets them from another pass over the video.
+DECA, the video branch) gets them from another pass over the video. The video branch reads its crops in overlapping
+clips as they come, and the network decodes what has been read: of crops about one and a half clips are kept, of their
+features (150 kB a frame for Video Swin at 224 pixels) as many as are decoded at once, however long the video is.
 """
 
 import copy
@@ -30,12 +32,12 @@ from .label_files import AULabels, read_au_labels
 from .modeling_au_d3dface import AUD3DFaceForReconstruction
 from .tracking import LandmarkTracker, TrackedFace, TrackedVideo, load_tracker, track_faces
 from .video import Frame, VideoReader, sample_frames, spread_samples
-from .video_features import streamed_video_features
-from .video_processing_au_d3dface import crop_face
+from .video_processing_au_d3dface import AUD3DFaceVideoProcessor, crop_face
 
 Progress = Callable[[str, int, int | None], None]
 """Called as progress(stage, done, total): stages are "tracking" (frames), "fitting" and "network" (people), "pictures"
-(frames of one person) where the coarse reconstructor looks at pictures, and "appearance" (frames) where asked for."""
+(frames of one person) where the coarse reconstructor or the video branch looks at pictures, and "appearance" (frames)
+where asked for."""
 
 
 @dataclass
@@ -100,6 +102,7 @@ class AUD3DFacePipeline:
         self.checkpoint = checkpoint
         self.reader = reader
         self.dense = dense
+        self.video_processor = AUD3DFaceVideoProcessor() if config.use_video else None
 
     @classmethod
     def from_pretrained(
@@ -230,12 +233,9 @@ class AUD3DFacePipeline:
             with clock("fitting"), closing(self._frames(video, report)) as frames:
                 coarse = self.coarse(face, rest if position == 0 else None, frames)
             report("network", position, len(people))
-            with clock("network"):
+            with clock("network"), closing(self._frames(video, report)) as pictures:
                 labels = None if au_labels is None else au_labels.for_face(face.face_id, len(tracked.timestamps))
-                appearances = None
-                if self.model.config.use_video:
-                    appearances = self._video_features(video, face, self._sample_frames(tracked, coarse), report)
-                sequences.append(self._decode(tracked, face, coarse, labels, appearances, str(video), generation))
+                sequences.append(self._decode(tracked, face, coarse, labels, pictures, str(video), generation))
             if self.dense is not None:
                 with clock("dense"):
                     sequences[-1] = self.dense(sequences[-1])
@@ -301,18 +301,33 @@ class AUD3DFacePipeline:
 
     # -------------------------------------------------------------------------------------------------------- network
 
-    def _sample_frames(self, tracked: TrackedVideo, coarse: CoarseSequence) -> np.ndarray:
-        """(K,) input frame of each sample at the model's rate, -1 where there is none."""
-        return sample_frames(tracked.timestamps, coarse.valid.cpu().numpy(), self.model.config.frame_rate)
-
     def _video_features(
-        self, video: str | PathLike[str], face: TrackedFace, frames: np.ndarray, report: Progress
-    ) -> Tensor:
-        """(1, K, F), what the video branch says of the samples from the first with a face on, from another pass."""
-        wanted = frames[int(np.argmax(frames >= 0)) :]
-        with closing(self._frames(video, report)) as pictures:
-            crops = _crops_at(pictures, face, wanted, self.model.config.image_size)
-            return streamed_video_features(self.model.base_model, crops, len(wanted))
+        self, pictures: Iterator[tuple[int, np.ndarray]], face: TrackedFace, frames: np.ndarray, source: str
+    ) -> Iterator[Tensor]:
+        """The video branch's features of the samples, (1, n, h · w · C) at a time; crops are cut as they are read.
+
+        Args:
+            pictures: of the video, from its beginning, as `_frames` gives them.
+            frames: (K,) input frame of each sample, -1 where there is none.
+            source: what the video is called.
+        """
+        backbone, device = self.model.model.video_backbone, self.model.device
+        size = self.model.config.image_size
+
+        def crops() -> Iterator[tuple[Tensor, Tensor]]:
+            for wanted in frames.tolist():
+                crop = torch.zeros(3, size, size, dtype=torch.uint8)
+                if wanted >= 0:
+                    image = next((image for frame, image in pictures if frame == wanted), None)
+                    if image is None:
+                        raise InputError(
+                            f"{source} ended before frame {wanted} when it was read again; is it changing?"
+                        )
+                    crop = crop_face(image, face.landmarks[wanted], size)
+                pixels = self.video_processor([crop[None]], return_tensors="pt", do_resize=False)
+                yield pixels["pixel_values_videos"].to(device), torch.tensor([[wanted >= 0]], device=device)
+
+        return backbone.read(crops())
 
     def _decode(
         self,
@@ -320,13 +335,14 @@ class AUD3DFacePipeline:
         face: TrackedFace,
         coarse: CoarseSequence,
         labels: np.ndarray | None,
-        video_features: Tensor | None,
+        pictures: Iterator[tuple[int, np.ndarray]] | None,
         source: str,
         generation: dict[str, Any],
     ) -> FaceSequence:
         """The network at its own rate over one person, spread back over every input frame."""
         config, device = self.model.config, self.model.device
-        frames = self._sample_frames(tracked, coarse)
+        valid = coarse.valid.cpu().numpy()
+        frames = sample_frames(tracked.timestamps, valid, config.frame_rate)  # (K,), -1 where a sample has no frame
         first = int(np.argmax(frames >= 0))  # nothing is decoded before the person is first seen
         index = torch.from_numpy(np.maximum(frames[first:], 0))
         inputs: dict[str, Any] = {
@@ -336,14 +352,12 @@ class AUD3DFacePipeline:
         }
         if labels is not None:
             inputs["au_labels"] = torch.from_numpy(labels)[index][None].to(device)
-        if video_features is not None:
-            inputs["video_features"] = video_features
+        if config.use_video:
+            inputs["video_features"] = self._video_features(pictures, face, frames[first:], source)
         settings = copy.deepcopy(self.model.generation_config)
         if unknown := settings.update(**generation):
             raise UsageError(f"{next(iter(unknown))!r} is not a setting of the decoding")
         output = self.model.generate(**inputs, generation_config=settings)
-
-        valid = coarse.valid.cpu().numpy()
 
         def spread(values: Tensor) -> np.ndarray:
             samples = np.full((len(frames), *values.shape[2:]), np.nan, np.float32)
@@ -386,29 +400,6 @@ class AUD3DFacePipeline:
                 "version": __version__,
             },
         )
-
-
-def _crops_at(
-    pictures: Iterator[tuple[int, np.ndarray]], face: TrackedFace, wanted: np.ndarray, size: int
-) -> Iterator[Tensor | None]:
-    """A crop (3, size, size) uint8 for each wanted frame, in order; None for -1. One frame may be wanted twice.
-
-    Raises:
-        InputError: there are fewer pictures than when the face was tracked.
-    """
-    index, crop = -1, None
-    for frame in wanted:
-        if frame < 0:
-            yield None
-            continue
-        while index < frame:
-            found = next(pictures, None)
-            if found is None:
-                raise InputError(f"the video ended before frame {frame} when it was read again; has it changed?")
-            index, picture = found
-            if index == frame:
-                crop = crop_face(picture, face.landmarks[index], size)
-        yield crop
 
 
 def _path(path: str | PathLike[str] | None) -> Path | None:

@@ -1,48 +1,29 @@
-"""f^I of section 3.2: torchvision's Video Swin Transformer over a clip, one flattened feature map per frame."""
+"""f^I of section 3.2: torchvision's Video Swin Transformer over a clip, one flattened feature map per frame; long
+videos in overlapping clips, as their frames come."""
 
 import math
-import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.video.swin_transformer import (
-    ShiftedWindowAttention3d,
-    Swin3D_T_Weights,
-    SwinTransformer3d,
-)
+from torchvision.models.swin_transformer import SwinTransformerBlock
+from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_au_d3dface import AUD3DFaceConfig
 from .errors import CheckpointError
+from .kinetics_weights import fetch_kinetics_weights, read_swin_weights
 
 
-def video_windows(num_frames: int, length: int) -> Iterator[tuple[int, slice]]:
-    """The overlapping clips in which long videos are read, and what each gives.
-
-    Video Swin looks both ways in time, so a frame is best read with its neighbours on both sides: clips start every
-    L / 2 frames, the last one L before the end, and each gives the frames that are nearer to its middle than to that of
-    its neighbours.
-
-    Args:
-        num_frames: T. length: L.
-
-    Yields:
-        The first frame of a clip, and the frames that it gives, as a slice of the video; in order, without a gap.
-    """
-    starts = [*range(0, num_frames - length, max(1, length // 2)), max(0, num_frames - length)]
-    done = 0
-    for start, following in zip(starts, [*starts[1:], None], strict=True):
-        end = num_frames if following is None else (following + start + length) // 2  # the middle of the overlap
-        yield start, slice(done, end)
-        done = end
+class AUD3DFaceVideoBlock(GradientCheckpointingLayer, SwinTransformerBlock):
+    """torchvision's block, with activation checkpointing by choice."""
 
 
 class AUD3DFaceVideoBackbone(nn.Module):
     """Video Swin without its classifier of Kinetics actions."""
-
-    gradient_checkpointing = False  # transformers sets it, and _gradient_checkpointing_func, where training asks for it
 
     def __init__(self, config: AUD3DFaceConfig):
         super().__init__()
@@ -55,65 +36,87 @@ class AUD3DFaceVideoBackbone(nn.Module):
             window_size=list(config.video_window_size),
             stochastic_depth_prob=config.video_stochastic_depth,
             num_classes=1,
+            block=partial(AUD3DFaceVideoBlock, attn_layer=ShiftedWindowAttention3d),
         )
         del self.swin.head
         for module in self.modules():
             module._is_video_backbone = True  # so that the network's _init_weights leaves it to init_video_backbone
 
-    def forward(self, pixel_values_videos: Tensor) -> Tensor:
-        """(B, T, 3, H, W) normalised crops to (B, T, h · w · C).
+    def forward(self, pixel_values_videos: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        """(B, T, 3, H, W) normalised crops to (B, T, h · w · C); crops where frame_mask (B, T) is false read as zeros.
 
         The patch embedding halves time. "twice" shows every frame twice, so that one temporal cell is one frame;
         "repeat" shows frames once (an odd last one twice) and gives each cell to both of its frames.
         """
         num_frames = pixel_values_videos.shape[1]
-        x = pixel_values_videos.transpose(1, 2)  # (B, 3, T, H, W)
+        if frame_mask is not None:
+            pixel_values_videos = pixel_values_videos.masked_fill(~frame_mask.bool()[..., None, None, None], 0.0)
+        x = pixel_values_videos.transpose(1, 2).to(self.swin.norm.weight.dtype)  # (B, 3, T, H, W)
         if self.config.video_frames == "twice":
             x = x.repeat_interleave(2, dim=2)
         elif num_frames % 2:
             x = torch.cat([x, x[:, :, -1:]], 2)
         swin = self.swin
-        x = swin.pos_drop(swin.patch_embed(x))
-        for stage in swin.features:
-            blocks = stage if isinstance(stage, nn.Sequential) else [stage]  # the others merge patches
-            for block in blocks:
-                anew = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
-                x = self._gradient_checkpointing_func(block.__call__, x) if anew else block(x)
-        cells = swin.norm(x).flatten(2)  # (B, cells, h · w · C)
+        cells = swin.norm(swin.features(swin.pos_drop(swin.patch_embed(x)))).flatten(2)  # (B, cells, h · w · C)
         return cells if self.config.video_frames == "twice" else cells.repeat_interleave(2, dim=1)[:, :num_frames]
+
+    def read(self, parts: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+        """f^I of a video of any length, whose frames may come in parts of any length with the same result.
+
+        Clips of L = `config.clip_length` frames begin every L // 2 frames, and the last one ends with the video; each
+        gives the frames from the middle of its overlap with the clip before to that with the clip after.
+
+        Args:
+            parts: pixel_values_videos (B, n, 3, H, W) and frame_mask (B, n) of frames in order. At most L + L // 2
+                frames (and at least L + 1) are kept of them, beside the part that is being read.
+
+        Yields:
+            (B, m, h · w · C) of the frames that are finished, in order.
+        """
+        length, hop = self.config.clip_length, max(1, self.config.clip_length // 2)
+        held: list[tuple[Tensor, Tensor]] = []
+        first = 0  # of the frames held, the one that is to be given next
+        clip: Tensor | None = None  # of the first L held: how many of it count depends on where the next clip begins
+
+        def clip_of_held() -> Tensor:
+            pixels, mask = zip(*held[:length], strict=True)
+            return self(torch.stack(pixels, 1), torch.stack(mask, 1))
+
+        for pixels, mask in parts:
+            for frame in zip(pixels.unbind(1), mask.unbind(1), strict=True):
+                if len(held) == length:
+                    clip = clip_of_held()
+                held.append(frame)
+                if len(held) == length + hop:
+                    middle = (hop + length) // 2
+                    yield clip[:, first:middle]
+                    first, clip = middle - hop, None
+                    del held[:hop]
+        if clip is not None:
+            rest = len(held) - length
+            middle = (rest + length) // 2
+            yield clip[:, first:middle]
+            first = middle - rest
+            del held[:rest]
+        if held:
+            yield clip_of_held()[:, first:]
 
     def load_kinetics_weights(self, path: str | Path | None = None):
         """Loads torchvision's Kinetics-400 weights of `swin3d_t`.
 
         Args:
-            path: a local file with torchvision's state dict; None lets torchvision fetch and check its own.
+            path: a local file with torchvision's state dict; None fetches it as torchvision does, into torch's cache.
 
         Raises:
-            CheckpointError: they cannot be fetched or read, or are of another network or size.
+            MissingDependencyError: the weights cannot be fetched.
+            CheckpointError: the file is missing or damaged, or its weights are of another network or size.
         """
-        weights = Swin3D_T_Weights.KINETICS400_V1
+        path = fetch_kinetics_weights() if path is None else Path(path)
         try:
-            if path is None:
-                state = weights.get_state_dict(progress=True, check_hash=True)
-            else:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            state = {key: value for key, value in state.items() if not key.startswith("head.")}
-        except (OSError, RuntimeError, EOFError, AttributeError, pickle.UnpicklingError) as error:
-            if path is None:
-                raise CheckpointError(
-                    f"torchvision's weights of Video Swin cannot be fetched from {weights.url} ({error}); without a "
-                    "network, give the file itself"
-                ) from error
-            raise CheckpointError(
-                f"{path} cannot be read as weights of Video Swin; give torchvision's file, {weights.url}"
-            ) from error
-        try:
-            self.swin.load_state_dict(state)
+            self.swin.load_state_dict(read_swin_weights(path))
         except RuntimeError as error:
-            first = str(error).strip().splitlines()[1:2]
-            raise CheckpointError(
-                f"{path or weights.url} holds no weights of the config's Video Swin: {' '.join(first).strip()[:200]}"
-            ) from error
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"{path} holds no weights of the config's Video Swin: {reason}") from error
 
 
 def init_video_backbone(module: nn.Module):
