@@ -80,7 +80,7 @@ def test_a_killed_build_goes_on(name, num_proc, tmp_path):
     whole = load_benchmark(**arguments, split=None, cache_dir=str(tmp_path / "whole"))
     here = {**arguments, "split": None, "cache_dir": str(cache)}
     before = killed(here, tmp_path / "killed", pattern, 5)
-    kept = list(cache.rglob("unfinished/*.npz"))
+    kept = list(cache.rglob("unfinished/[!.]*.npz"))
     assert 3 <= len(kept) <= 4
     rows, after = built(here, tmp_path / "again", pattern)
     assert len(after) == len(set(after)) == sequences - len(kept)
@@ -111,12 +111,12 @@ def test_what_was_read_before_a_damaged_file_outlasts_its_mending(tmp_path):
     damaged.write_text("")
     with pytest.raises(InputError, match=r"M001_T1\.csv"):
         load_benchmark(**here)
-    before = len(list(cache.rglob("unfinished/*.npz")))
+    before = len(list(cache.rglob("unfinished/[!.]*.npz")))
     assert before >= 3
     damaged.write_text(text)
     changed = next(path for path in (root / "AUCoding/AU_OCC").glob("F001*.csv"))  # read already
     changed.write_text("\n".join(changed.read_text().splitlines()[:-2]) + "\n")
-    kept = sorted(cache.rglob("unfinished/*.npz"))
+    kept = sorted(cache.rglob("unfinished/[!.]*.npz"))
     kept[0].write_bytes(kept[0].read_bytes()[:100])  # a damaged one is read again
     rows, opened = built(here, tmp_path / "again", pattern)
     reread = {Path(path).name for path in opened}

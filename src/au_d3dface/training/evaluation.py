@@ -116,10 +116,12 @@ def _decode(
         mask = batch["frame_mask"].bool()
         counted = batch["scored"].bool() if "scored" in batch else mask
         output = trainee.decode(batch)
+        # A frame that counts although it has no face is one of which nothing was found.
+        probabilities = output["au_probabilities"].masked_fill(~mask[..., None], 0.0)
         rows = {
             "labels": batch["au_labels"][counted],
             "decisions": output["au_labels"][counted],
-            "probabilities": output["au_probabilities"][counted],
+            "probabilities": probabilities[counted],
         }
         if (estimates := output.get("au_intensities")) is not None:
             rows |= {"intensities": batch["au_intensity_labels"][counted], "estimates": estimates[counted]}

@@ -113,7 +113,7 @@ def train(arguments: Arguments) -> Path:
     network = trainee.network
     data.initialise(network)
     if training.gradient_checkpointing:
-        network.gradient_checkpointing_enable({"use_reentrant": False})
+        network.activation_checkpointing_enable({"use_reentrant": False})
     learned = [value for value in network.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(
         learned, lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=training.weight_decay
