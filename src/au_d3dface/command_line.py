@@ -2,7 +2,11 @@
 
 import argparse
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
+
+from .errors import AUD3DFaceError
 
 SAMPLE = "sample"
 """What stands for the clip that ships in the package."""
@@ -29,6 +33,23 @@ def add_landmarker_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--face-landmarker", metavar="FILE", help="a face_landmarker.task file, for a MediaPipe without bundled models"
     )
+
+
+def exit_status(command: Callable[[], object], interrupted: str) -> int:
+    """Runs a command to its exit status: an error is one sentence on standard error, never a traceback.
+
+    Args:
+        interrupted: what Ctrl-C leaves, for people.
+    """
+    try:
+        command()
+    except AUD3DFaceError as error:
+        print(f"au-d3dface: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(f"au-d3dface: interrupted; {interrupted}", file=sys.stderr)
+        return 130
+    return 0
 
 
 class Interrupts:

@@ -74,7 +74,7 @@ def test_crops_are_those_of_the_pipeline(filmed, tmp_path):
     pool.save(tmp_path / "crops.safetensors")
     assert torch.equal(CropPool.load(tmp_path / "crops.safetensors").crops, pool.crops)
     (tmp_path / "crops.safetensors").write_bytes(b"no crops")
-    with pytest.raises(InputError, match=r"crops.safetensors cannot be read .* delete it"):
+    with pytest.raises(InputError, match=r"crops.safetensors is damaged .* delete it"):
         CropPool.load(tmp_path / "crops.safetensors")
 
 
@@ -134,8 +134,10 @@ def test_the_table_of_all_rows_and_nothing_is_trained_twice(data, tmp_path, caps
     def never(arguments):
         raise AssertionError("a row was trained again")
 
-    monkeypatch.setattr(table4, "train", never)
+    monkeypatch.setattr("au_d3dface.training.series.train", never)
     assert table4.main(options) == 0
+    with pytest.raises(AssertionError, match="trained again"):  # with other arguments it would be
+        table4.main([*options, "--label-flip", "0.2"])
     assert table4.main([*rendered, "--output", str(tmp_path), "--seeds", "one"]) == 2
     assert "--seeds takes numbers" in capsys.readouterr().err
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..checkpoints import load_checkpoint
+from ..command_line import exit_status
 from ..data import collate_clips
-from ..errors import AUD3DFaceError, UsageError
+from ..errors import UsageError
 from ..face_models import load_face_model
 from ..metrics import always_positive_f1, f1_score
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction
@@ -72,28 +73,26 @@ def feedback_gap(
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status of the error, if there was one, after its sentence."""
     given = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if not given or given[0].startswith("-"):
-            raise UsageError("name the folder of the checkpoint first, then the options of the data (--config ...)")
-        network = load_checkpoint(given[0])
-        if not network.config.use_temporal:
-            raise UsageError(f"{given[0]} has no temporal module: no labels are fed back to it")
-        arguments = read_arguments(given[1:])
-        arguments.model = {"action_units": network.config.action_units, "frame_rate": network.config.frame_rate}
-        if network.config.use_video:
-            arguments.model |= {"use_video": True, "image_size": network.config.image_size}
-        config = arguments.validate()
-        face_model = load_face_model(network.config.face_model)
-        with tempfile.TemporaryDirectory() as folder:
-            data = training_data(arguments, config, face_model, Path(folder), network.device, True)
-            batches = DataLoader(data.held_out, arguments.training.batch_size, collate_fn=collate_clips)
-            scores = feedback_gap(network, batches, data.meshes)
-    except AUD3DFaceError as error:
-        print(f"au-d3dface: {error}", file=sys.stderr)
-        return error.exit_status
+    return exit_status(lambda: _print_gap(given), "nothing was written")
+
+
+def _print_gap(given: list[str]) -> None:
+    if not given or given[0].startswith("-"):
+        raise UsageError("name the folder of the checkpoint first, then the options of the data (--config ...)")
+    network = load_checkpoint(given[0])
+    if not network.config.use_temporal:
+        raise UsageError(f"{given[0]} has no temporal module: no labels are fed back to it")
+    arguments = read_arguments(given[1:])
+    arguments.model = {"action_units": network.config.action_units, "frame_rate": network.config.frame_rate}
+    if network.config.use_video:
+        arguments.model |= {"use_video": True, "image_size": network.config.image_size}
+    config, face_model = arguments.validate(), load_face_model(network.config.face_model)
+    with tempfile.TemporaryDirectory() as folder:
+        data = training_data(arguments, config, face_model, Path(folder), network.device, True)
+        batches = DataLoader(data.held_out, arguments.training.batch_size, collate_fn=collate_clips)
+        scores = feedback_gap(network, batches, data.meshes)
     for name, value in scores.items():
         print(f"{name:>18}  {value:.4f}")
-    return 0
 
 
 if __name__ == "__main__":

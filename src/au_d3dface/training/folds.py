@@ -9,7 +9,6 @@ gets. Options are those of `python -m au_d3dface.training`, and `--folds P1,P2` 
 """
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -18,20 +17,15 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from accelerate.state import AcceleratorState, GradientState
-
 from .. import facs
+from ..command_line import exit_status
 from ..data.folds import ALL, fold_of
-from ..errors import AUD3DFaceError, InputError, UsageError
+from ..errors import UsageError
 from ..evaluation.paper_tables import ACTION_UNITS, PAPER_F1
 from ..evaluation.reports import cell, markdown_table, write_report
 from ..preparation import process_share
 from .arguments import Arguments, read_arguments
-from .loop import train
-from .run_record import plain_arguments
-
-_CHANGE_NOTHING = ("output", "trackers", "save_every", "gradient_checkpointing", "loader_workers", "threads")
-"""Arguments of a training that a finished fold may differ in."""
+from .series import trained
 
 
 def train_folds(arguments: Arguments, tested: Sequence[str] | None = None) -> dict[str, Any]:
@@ -62,16 +56,7 @@ def train_folds(arguments: Arguments, tested: Sequence[str] | None = None) -> di
     for run in runs:
         run.validate()
 
-    records = {}
-    for part, run in zip(chosen, runs, strict=True):
-        record = _finished(run)
-        if record is None:
-            folder = train(run)
-            # Training ends its group of processes; the next fold forms another.
-            AcceleratorState._reset_state(reset_partial_state=True)
-            GradientState._reset_state()
-            record = _read(folder / "training.json")
-        records[part] = record
+    records = {part: trained(run) for part, run in zip(chosen, runs, strict=True)}
     table = fold_table(data.dataset, records, parts)
     if process_share(os.environ)[0] == 0:
         write_report(output, "folds", as_markdown(table), table)
@@ -178,25 +163,6 @@ def _of_fold(arguments: Arguments, part: str, output: Path) -> Arguments:
     return run
 
 
-def _finished(arguments: Arguments) -> dict[str, Any] | None:
-    """The record of a fold that has been trained with these arguments."""
-    path = Path(arguments.training.output) / "model" / "training.json"
-    if not path.is_file():
-        return None
-    record = _read(path)
-    wanted, had = plain_arguments(arguments), record.get("arguments", {})
-    for given in (wanted, had):
-        given["training"] = {k: v for k, v in given.get("training", {}).items() if k not in _CHANGE_NOTHING}
-    return record if json.loads(json.dumps(wanted)) == had else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete {path.parent} to write it anew") from error
-
-
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(math.fsum(known) / len(known), 4) if known else None
@@ -212,18 +178,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--folds", metavar="P1,P2", help="parts to test; all without it")
     options, more = parser.parse_known_args(argv)
-    try:
+
+    def command() -> None:
         chosen = None if options.folds is None else [part.strip() for part in options.folds.split(",")]
         table = train_folds(read_arguments(more), chosen)
-    except AUD3DFaceError as error:
-        print(f"au-d3dface: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("au-d3dface: interrupted; the same command continues from the last checkpoint", file=sys.stderr)
-        return 130
-    if process_share(os.environ)[0] == 0:
-        print(as_markdown(table))
-    return 0
+        if process_share(os.environ)[0] == 0:
+            print(as_markdown(table))
+
+    return exit_status(command, "the same command continues from the last checkpoint")
 
 
 if __name__ == "__main__":

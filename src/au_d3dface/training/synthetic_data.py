@@ -6,8 +6,10 @@
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch.utils.data import ConcatDataset
@@ -164,6 +166,10 @@ def training_clips(pools: SyntheticPools, arguments: DataArguments, action_units
     return ClipMixture(parts)
 
 
+Pool = TypeVar("Pool", CropPool, FeaturePool)
+Progress = Callable[[int], object]
+
+
 def with_video(
     pools: SyntheticPools,
     arguments: Arguments,
@@ -186,20 +192,27 @@ def with_video(
         frozen = AUD3DFaceModel(config).eval()
         load_video_weights(frozen, str(training.video_weights))
 
+    def kept(kind: type[Pool], path: Path, what: str, count: int, build: Callable[[Progress], Pool]) -> Pool:
+        if not path.exists():
+            with tqdm(total=count, unit="sequence", desc=what, disable=not show_progress) as progress:
+                build(progress.update).save(path)
+        return kind.load(path)
+
     def read(name: str, path: str, pool: SequencePool) -> CropPool | FeaturePool:
-        digest = _digest(StoredSequences(path), coarse, len(pool))
-        crops_path = keep / f"{name}-crops-{config.image_size}-{digest}.safetensors"
-        with tqdm(unit="sequence", desc=f"cutting out {name}", total=len(pool), disable=not show_progress) as progress:
-            if not crops_path.exists():
-                build_crop_pool(path, config.image_size, progress.update).save(crops_path)
+        digest, size, count = _digest(StoredSequences(path), coarse, len(pool)), config.image_size, len(pool)
+
+        def crops() -> CropPool:
+            target = keep / f"{name}-crops-{size}-{digest}.safetensors"
+            return kept(CropPool, target, f"cutting out {name}", count, lambda done: build_crop_pool(path, size, done))
+
         if frozen is None:
-            return CropPool.load(crops_path)
-        features_path = keep / f"{name}-features-{video_digest(frozen)}-{digest}.safetensors"
-        with tqdm(unit="sequence", desc=f"looking at {name}", total=len(pool), disable=not show_progress) as progress:
-            if not features_path.exists():
-                crops = CropPool.load(crops_path)
-                build_feature_pool(crops, pool.valid, frozen.to(device), progress.update).save(features_path)
-        return FeaturePool.load(features_path)
+            return crops()
+        target = keep / f"{name}-features-{video_digest(frozen)}-{digest}.safetensors"
+        branch = frozen.to(device)
+        return kept(
+            FeaturePool, target, f"looking at {name}", count,
+            lambda done: build_feature_pool(crops(), pool.valid, branch, done),
+        )  # fmt: skip
 
     assert pools.rendered is not None  # `Arguments.validate` has seen to both
     return replace(

@@ -12,15 +12,18 @@ The scores are of synthetic people and say nothing of BP4D and DISFA; the paper'
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from .. import facs
-from ..errors import AUD3DFaceError
+from ..command_line import exit_status
+from ..errors import UsageError
 from ..export.files import atomic_path
+from ..preparation import process_share
 from .arguments import read_arguments
-from .loop import train
+from .series import trained
 
 ROWS = {
     "video_temporal": ("video", "temporal", 59.8, 56.2),
@@ -58,23 +61,22 @@ def run(
     pools = ["--pool", str(output / "pools")]
     fields = [word for field in model for word in ("--model", field)]
 
-    def trained(name: str, options: Sequence[str]) -> dict:
-        folder = output / name
-        record = folder / "model" / "training.json"
-        if not record.is_file():
-            train(read_arguments([*common, *options, *pools, "--output", str(folder), *more]))
-        return json.loads(record.read_text(encoding="utf-8"))
+    def row(name: str, options: Sequence[str]) -> dict:
+        output_options = [*pools, "--output", str(output / name), *more]
+        return trained(read_arguments([*common, *options, *output_options]))
 
     branch = ["--config", "video_temporal", "--rendered-repeats", "1", "--epochs", "10", "--learning-rate", "0.001"]
-    trained("video_branch", [*branch, *fields, "--calibrate", "0"])
+    row("video_branch", [*branch, *fields, "--calibrate", "0"])
     frozen = ["--video-weights", str(output / "video_branch" / "model"), "--freeze-video", "true"]
     rows = []
     for name, (inputs, modules, bp4d, disfa) in ROWS.items():
         options = ["--config", name, *(frozen if "video" in name else ()), *(() if "mlp" in name else fields)]
-        records = [trained(f"{name}-seed{seed}", [*options, "--seed", str(seed)]) for seed in seeds]
+        records = [row(f"{name}-seed{seed}", [*options, "--seed", str(seed)]) for seed in seeds]
         rows.append({"row": name, "input": inputs, "modules": modules, "paper": {"BP4D": bp4d, "DISFA": disfa}})
         rows[-1] |= _scores([record["held_out"] for record in records])
     table = {"data": "rendered synthetic people", "seeds": list(seeds), "options": [*fields, *more], "rows": rows}
+    if process_share(os.environ)[0]:
+        return table
     with atomic_path(output / "table4.json") as path:
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     with atomic_path(output / "table4.md") as path:
@@ -137,21 +139,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--model", action="append", default=[], metavar="FIELD=VALUE", help="a field of AUD3DFaceConfig"
     )
     options, more = parser.parse_known_args(argv)
-    try:
-        seeds = [int(seed) for seed in options.seeds.split(",")]
-    except ValueError:
-        print(f"au-d3dface: --seeds takes numbers with commas between, not {options.seeds!r}", file=sys.stderr)
-        return 2
-    try:
+
+    def command() -> None:
+        try:
+            seeds = [int(seed) for seed in options.seeds.split(",")]
+        except ValueError as error:
+            raise UsageError(f"--seeds takes numbers with commas between, not {options.seeds!r}") from error
         table = run(options.rendered, options.rendered_held_out, Path(options.output), seeds, options.model, more)
-    except AUD3DFaceError as error:
-        print(f"au-d3dface: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("au-d3dface: interrupted; the same command goes on where it was", file=sys.stderr)
-        return 130
-    print(as_markdown(table))
-    return 0
+        if process_share(os.environ)[0] == 0:
+            print(as_markdown(table))
+
+    return exit_status(command, "the same command goes on where it was")
 
 
 if __name__ == "__main__":

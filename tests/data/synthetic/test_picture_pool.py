@@ -88,9 +88,9 @@ def test_a_person_never_found_counts_for_nothing(folder, coarse, monkeypatch):
 def test_what_is_no_pool_is_one_sentence(tmp_path):
     path = tmp_path / "pool.safetensors"
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(InputError, match=r"pool\.safetensors is not a pool of pictures"):
+    with pytest.raises(InputError, match=r"pool\.safetensors is damaged or of another kind"):
         PicturePool.load(path)
-    with pytest.raises(InputError, match="is not a pool of pictures"):
+    with pytest.raises(InputError, match="is damaged or of another kind"):
         PicturePool.load(tmp_path / "missing.safetensors")
 
 

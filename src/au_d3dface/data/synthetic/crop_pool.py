@@ -3,55 +3,23 @@
 Both go with a `SequencePool` of the same sequences in the same order, and `SyntheticClips` takes them beside it.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ...errors import InputError
 from ...modeling_au_d3dface import AUD3DFaceModel
 from ...video_processing_au_d3dface import crop_face, normalise_crops
 from .rendered_sequences import StoredSequences
 from .stored_pictures import StoredPictures
+from .tensor_file import TensorFile
 
 
 @dataclass
-class _Pool:
-    """Tensors of n sequences in one safetensors file."""
-
-    def save(self, path: str | Path) -> None:
-        """Writes the file, whole or not at all."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            save_file({name: value.contiguous() for name, value in vars(self).items()}, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Reads the file.
-
-        Raises:
-            InputError: it is missing, damaged or something else.
-        """
-        try:
-            with safe_open(path, "pt") as archive:
-                return cls(**{name: archive.get_tensor(name) for name in archive.keys()})  # noqa: SIM118
-        except (OSError, SafetensorError, TypeError) as error:
-            raise InputError(f"{path} cannot be read ({error}); delete it to make it anew") from error
-
-
-@dataclass
-class CropPool(_Pool):
+class CropPool(TensorFile):
     """Crops as the pipeline cuts them.
 
     Attributes:
@@ -66,7 +34,7 @@ class CropPool(_Pool):
 
 
 @dataclass
-class FeaturePool(_Pool):
+class FeaturePool(TensorFile):
     """What a frozen Video Swin says of a `CropPool`.
 
     Attributes:

@@ -5,32 +5,29 @@ skin in them, and what the frozen coarse reconstructor says of camera, texture a
 of it knows the true shape.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ...coarse import CoarseReconstructor, CoarseSequence
 from ...coarse.appearance import estimate_appearance
 from ...coarse.skin_mask import SkinMasker
-from ...errors import InputError
 from ...face_models import FaceModel
 from .rendered_sequences import StoredSequences
 from .stored_pictures import StoredPictures
+from .tensor_file import TensorFile
 
 TEXTURE_SIZE = 128
 """Texels a side of a person's albedo map: the face covers about as many pixels of a picture."""
 
 
 @dataclass
-class PicturePool:
+class PicturePool(TensorFile):
     """n sequences of T frames, pictures of S x S pixels. The camera is that of the coarse fit, Eq. 12, in these pixels.
 
     Attributes:
@@ -66,29 +63,6 @@ class PicturePool:
     def seen_by(self, rotation: Tensor, scale: Tensor, translation: Tensor) -> "PicturePool":
         """The same pictures with other cameras."""
         return replace(self, rotation=rotation, scale=scale, translation=translation)
-
-    def save(self, path: str | Path) -> None:
-        """Writes one safetensors file, whole or not at all."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            save_file({name: value.contiguous() for name, value in vars(self).items()}, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "PicturePool":
-        """Reads a pool.
-
-        Raises:
-            InputError: the file is missing, damaged or not a pool of pictures.
-        """
-        try:
-            with safe_open(path, "pt") as archive:
-                return cls(**{name: archive.get_tensor(name) for name in archive.keys()})  # noqa: SIM118
-        except (OSError, SafetensorError, TypeError) as error:
-            raise InputError(f"{path} is not a pool of pictures ({error}); delete it to make it anew") from error
 
 
 def build_picture_pool(
