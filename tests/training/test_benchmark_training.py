@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,19 @@ from prepared_benchmarks import prepare_copy
 
 from au_d3dface import cli
 from au_d3dface.assets import sample_video
+from au_d3dface.data.benchmark_crops import SequenceCrops
+from au_d3dface.data.loading import benchmark_builder
 from au_d3dface.data.synthetic.sample_clip import _ACTS
 from au_d3dface.errors import InputError, UsageError
-from au_d3dface.face_models import FLAME, FaceMesh
+from au_d3dface.face_models import FLAME, FaceMesh, load_face_model
 from au_d3dface.modeling_au_d3dface import AUD3DFaceForReconstruction
+from au_d3dface.tracking import load_tracker, track_faces
 from au_d3dface.training import folds
 from au_d3dface.training.__main__ import main
 from au_d3dface.training.arguments import Arguments, parse, read_arguments
 from au_d3dface.training.loop import train
-from au_d3dface.video import VideoReader
+from au_d3dface.video import Frame, VideoReader
+from au_d3dface.video_processing_au_d3dface import crop_face, face_box
 
 pytest.importorskip("accelerate")
 pytest.importorskip("datasets")
@@ -271,7 +276,8 @@ def test_bad_inputs_are_one_sentence(copy, tmp_path):
     refused(wanted(frames="all"), "data.frames must be labelled or pictures or prepared")
     refused(wanted(missing="error"), "sequences of BP4D are missing", InputError)
     refused(content(copy, tmp_path, linear_reading=0.3), "training.linear_reading teaches what fast synthetic")
-    refused(content(copy, tmp_path, model={"use_video": True}), "training does not read the pictures of bp4d")
+    refused(content(copy, tmp_path, freeze_video=True, video_weights="x"), "keeps features of rendered sequences alone")
+    refused(content(copy, tmp_path, video_weights="x"), "training.video_weights needs a video branch")
     refused(content(copy, tmp_path, model={"action_units": [1, 11]}), "AU11 has no known label in the training parts")
     refused(content(copy, tmp_path, best_metric="refined_error_mm"), "have no true meshes")
     # Parts whose people are not in the copy.
@@ -311,6 +317,12 @@ def test_the_command_of_the_folds_refuses_what_the_protocol_has_not(copy, tmp_pa
     assert not any(tmp_path.iterdir())
 
 
+TINY_VIDEO = {
+    **{"use_video": "true", "image_size": "32", "video_embed_dim": "4", "video_depths": "[1, 1]"},
+    **{"video_num_heads": "[1, 2]", "video_window_size": "[2, 2, 2]"},
+}
+
+
 @pytest.mark.slow
 def test_from_pictures_through_prepare_to_a_checkpoint(tmp_path, capsys):
     """The sample clip as three people's pictures in BP4D's layout: tracked, fitted, joined, trained and scored."""
@@ -339,3 +351,34 @@ def test_from_pictures_through_prepare_to_a_checkpoint(tmp_path, capsys):
     for au, scores in record["held_out"]["by_au"].items():
         assert scores["roc_area"] > 0.9, au
     assert torch.isfinite(torch.tensor(record["held_out"]["f1_mean"]))
+
+    # The same with the pictures read as well: faces are cut out as in the pipeline, and the video branch learns.
+    options[options.index("--output") + 1] = str(tmp_path / "video")
+    options[options.index("--epochs") + 1] = "2"
+    for name, value in TINY_VIDEO.items():
+        options += ["--model", f"{name}={value}"]
+    assert main(options) == 0
+    record = json.loads((tmp_path / "video/model/training.json").read_text())
+    assert record["held_out"]["frames"] == 78
+    model = AUD3DFaceForReconstruction.from_pretrained(tmp_path / "video/model")
+    assert model.config.use_video
+
+    builder = benchmark_builder("bp4d", str(copy), "P3", missing="skip", prepared=str(tmp_path / "coarse"))
+    one = next(builder.labelled_sequences(["F001_T1"]))
+    face = load_face_model("facemesh")
+    crops = SequenceCrops(one, face, 64)
+    seen = crops(torch.tensor([5, 6]), torch.tensor([True, False]))
+    assert not seen[1].any()
+    picture = np.asarray(Image.open(one.pictures[5]).convert("RGB"))
+    with closing(load_tracker()) as tracker:
+        tracked = track_faces([Frame(0, 0.0, picture)], tracker).largest.landmarks[0]
+    x, y, side = face_box(tracked)
+    near = face_box(crops.corners[5].numpy())
+    assert np.abs(np.subtract(near, (x, y, side))).max() < 0.06 * side  # around the coarse mesh, not the tracked points
+    assert (seen[0].float() - crop_face(picture, tracked, 64).float()).abs().mean() < 25
+    (copy / "F001" / "T1" / "510.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"510\.jpg is not a picture"):
+        crops(torch.arange(len(one.pictures)), torch.ones(len(one.pictures), dtype=torch.bool))
+    one.pictures[3] = None
+    with pytest.raises(InputError, match="1 frames with a face have no picture"):
+        SequenceCrops(one, face, 64)

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from ..errors import InputError
 from ..face_models import FaceModel
+from .benchmark_crops import SequenceCrops
 from .benchmark_files import UNKNOWN
 from .benchmark_rows import LabelledSequence
 from .clips import Clip, clips_of, drawn_phase
@@ -21,6 +22,9 @@ from .prepared import PreparedCoefficients, fitted_face_model, read_prepared_coe
 
 MOST_ENTRIES = 600
 """Of a run that is decoded at once, a minute at 10 a second: bounds memory. Longer ones are cut into pieces."""
+
+MOST_CROPS = 100
+"""The same where there are crops, of which one at 224 pixels takes as much as 200 frames of coefficients."""
 
 
 @dataclass
@@ -35,6 +39,7 @@ class CoefficientSequence:
         usable: (T,) bool, whether the face was reconstructed.
         counted: (T,) bool, the frames that count.
         au_labels: (T, N) int8, -1 unknown. au_intensity: (T, N) float32, -1 unknown.
+        crops: reads pictures where the network reads video, else None.
     """
 
     name: str
@@ -49,6 +54,7 @@ class CoefficientSequence:
     counted: Tensor
     au_labels: Tensor
     au_intensity: Tensor
+    crops: SequenceCrops | None = None
 
     @property
     def coefficients(self) -> Tensor:
@@ -65,7 +71,7 @@ class CoefficientSequence:
         Returns:
             `expression` (L, E), and `pose` (L, P) and `shape` (S,) where the model has joints, else `rest_vertices`
             (V, 3); `neutral_vertices` (V, 3); `frame_mask` (L,) bool; `au_labels` (L, N) int64 and
-            `au_intensity_labels` (L, N), -1 where unknown.
+            `au_intensity_labels` (L, N), -1 where unknown; `crops` (L, 3, S, S) uint8 where the network reads video.
         """
         at = torch.from_numpy(rows)
         there, at = at >= 0, at.clamp_min(0)
@@ -81,19 +87,22 @@ class CoefficientSequence:
             clip["rest_vertices"] = self.neutral_vertices
         else:
             clip |= {"shape": self.shape, "pose": self.pose[at].where(mask[:, None], 0.0)}
+        if self.crops is not None:
+            clip["crops"] = self.crops(at, mask)
         if scored is not None:
             clip["scored"] = torch.from_numpy(scored)
         return clip
 
 
 def read_coefficient_sequences(
-    sequences: Iterable[LabelledSequence], face_model: FaceModel, frame_rate: float
+    sequences: Iterable[LabelledSequence], face_model: FaceModel, frame_rate: float, crop_size: int | None = None
 ) -> tuple[list[CoefficientSequence], str]:
     """Reads the coefficients of sequences that were joined with prepared faces.
 
     Args:
         face_model: that was prepared with.
         frame_rate: of the network, entries a second of clips.
+        crop_size: pixels a side of face crops, for a network that reads video.
 
     Returns:
         The sequences, and the name of the reconstructor that prepared them all.
@@ -114,7 +123,11 @@ def read_coefficient_sequences(
         raise InputError(f"no face was reconstructed in any of the {len(read)} prepared files; prepare the data again")
     for path, found in named:
         _check_alike(*first, path, found)
-    return [_aligned(*one, first[1], face_model) for one in read], first[1].coarse
+    aligned = [_aligned(*one, first[1], face_model) for one in read]
+    if crop_size is not None:
+        for sequence, (one, _, _) in zip(aligned, read, strict=True):
+            sequence.crops = SequenceCrops(one, face_model, crop_size)
+    return aligned, first[1].coarse
 
 
 def expression_basis(face_model: FaceModel, coarse: str, sequences: Sequence[CoefficientSequence]) -> Tensor:
@@ -233,8 +246,9 @@ class TrainingRuns(Dataset[dict[str, Tensor]]):
 class ScoredRuns(Dataset[dict[str, Tensor]]):
     """Whole runs to be decoded, every phase of each: together they score every frame that counts exactly once.
 
-    A run of more than MOST_ENTRIES is cut into pieces. Each begins `warm_up` entries early, which are decoded but not
-    scored, so that it is as warm as after what came before. The longest come first, so that batches hold alike lengths.
+    A run of more than MOST_ENTRIES (MOST_CROPS with video) is cut into pieces. Each begins `warm_up` entries early,
+    which are decoded but not scored, so that it is as warm as after what came before. The longest come first, so that
+    batches hold alike lengths.
 
     Args:
         sequences: to score on. warm_up: entries, some windows of the network.
@@ -243,11 +257,11 @@ class ScoredRuns(Dataset[dict[str, Tensor]]):
     def __init__(self, sequences: Sequence[CoefficientSequence], warm_up: int) -> None:
         self.pieces: list[tuple[CoefficientSequence, np.ndarray, np.ndarray]] = []
         for one in sequences:
-            counted = one.counted.numpy()
+            counted, most = one.counted.numpy(), MOST_ENTRIES if one.crops is None else MOST_CROPS
             for clip in one.clips:
                 scored = clip.scored & counted[clip.rows]
-                for start in range(0, len(clip.rows), MOST_ENTRIES):
-                    at = slice(max(0, start - warm_up), start + MOST_ENTRIES)
+                for start in range(0, len(clip.rows), most):
+                    at = slice(max(0, start - warm_up), start + most)
                     counts = scored[at].copy()
                     counts[: start - at.start] = False
                     if counts.any():

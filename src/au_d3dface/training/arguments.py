@@ -317,12 +317,10 @@ class Arguments:
 
     def _validate_on_benchmark(self, config: AUD3DFaceConfig | AUD3DFaceMLPConfig) -> None:
         name = self.data.dataset
-        if config.use_video:
-            raise UsageError(f"training does not read the pictures of {name}: model.use_video must be false")
         for setting, why in (
             ("linear_reading", "teaches what fast synthetic sequences show"),
-            ("video_weights", "needs a video branch"),
-            ("freeze_video", "needs a video branch"),
+            ("freeze_video", "keeps features of rendered sequences alone"),
+            *(() if config.use_video else (("video_weights", "needs a video branch"),)),
         ):
             if getattr(self.training, setting):
                 raise UsageError(f"training.{setting} {why}: leave it out with data.dataset {name}")

@@ -24,6 +24,7 @@ from ..modeling_au_d3dface import AUD3DFaceForReconstruction
 from .arguments import Arguments, DataArguments
 from .motion_span import span_motions
 from .training_data import Batch, TrainingData
+from .video_weights import load_video_weights
 from .whitening import CoarseMotions, whiten
 
 
@@ -54,7 +55,9 @@ def benchmark_training_data(
         raise InputError(f"{builder.layout.root} has no sequence of a part to train on; complete the copy")
     names = [*splits["train"], *splits["test"]]
     with tqdm(names, unit="sequence", desc=f"reading {data.dataset}", disable=not show_progress) as listed:
-        read, coarse = read_coefficient_sequences(builder.labelled_sequences(listed), face_model, config.frame_rate)
+        crop_size = config.image_size if config.use_video else None
+        labelled = builder.labelled_sequences(listed)
+        read, coarse = read_coefficient_sequences(labelled, face_model, config.frame_rate, crop_size)
     train, held_out = read[: len(splits["train"])], read[len(splits["train"]) :]
     if isinstance(config, AUD3DFaceMLPConfig) and config.coarse != coarse:
         raise InputError(f"{data.prepared} was prepared by {coarse}, but model.coarse is {config.coarse}; set that")
@@ -79,6 +82,8 @@ def benchmark_training_data(
                 )
 
     def initialise(network: AUD3DFaceForReconstruction) -> None:
+        if training.video_weights:
+            load_video_weights(network, training.video_weights)
         if training.whitening:
             whiten(network, motions, training.whitening)
         if training.motion_span:

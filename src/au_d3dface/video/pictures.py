@@ -80,7 +80,7 @@ class Pictures:
     def frames(self, warnings: list[str]) -> Iterator[tuple[float, np.ndarray]]:
         """Timestamps and images."""
         for index, path in enumerate(self._paths):
-            yield index / self.frame_rate if self.frame_rate else 0.0, _read(path)
+            yield index / self.frame_rate if self.frame_rate else 0.0, read_picture(path)
 
 
 def _open(path: Path) -> Image.Image:
@@ -107,8 +107,12 @@ def _orientation(picture: Image.Image) -> int:
     return Image.Image.getexif(picture).get(_EXIF_ORIENTATION, 1)
 
 
-def _read(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB; transparency is dropped."""
+def read_picture(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, upright; transparency is dropped.
+
+    Raises:
+        InputError: it cannot be read as a picture.
+    """
     with _open(path) as picture:
         try:
             transpose = _TRANSPOSE.get(_orientation(picture))

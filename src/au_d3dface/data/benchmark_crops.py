@@ -1,0 +1,72 @@
+"""Face crops of a benchmark, read from the pictures of the user's own copy when a clip is taken."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..face_models import FaceModel
+from ..geometry.cameras import weak_perspective
+from ..video.pictures import read_picture
+from ..video_processing_au_d3dface import crop_face
+from .benchmark_rows import LabelledSequence
+from .prepared import fitted_face_model, read_prepared
+
+
+class SequenceCrops:
+    """The crops of a sequence of T labelled frames.
+
+    The crop is that of the pipeline, but around the landmarks of the coarse mesh rather than around the tracker's own,
+    which are not kept when a data set is prepared.
+
+    Args:
+        sequence: joined with prepared faces.
+        face_model: that was prepared with.
+        size: pixels a side, `config.image_size`.
+
+    Raises:
+        InputError: a frame with a face has no picture, or the prepared file cannot be read.
+    """
+
+    def __init__(self, sequence: LabelledSequence, face_model: FaceModel, size: int) -> None:
+        self.pictures, self.size = sequence.pictures, size
+        lacking = [frame for frame, path in enumerate(sequence.pictures) if path is None and sequence.usable[frame]]
+        if lacking:
+            raise InputError(
+                f"{sequence.files.name}: {len(lacking)} frames with a face have no picture, which a network with video "
+                f"reads (the first is frame {sequence.labels.frames[lacking[0]]}); write the frames of the video as "
+                "pictures and prepare these, or set model.use_video to false"
+            )
+        self.corners = _corners(sequence, face_model)
+
+    def __call__(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """(L, 3, S, S) uint8 RGB of some of the T frames, (L,); black where the mask (L,) is false.
+
+        Raises:
+            InputError: a picture cannot be read.
+        """
+        crops = torch.zeros(len(frames), 3, self.size, self.size, dtype=torch.uint8)
+        for entry in mask.nonzero()[:, 0].tolist():
+            frame = int(frames[entry])
+            picture = read_picture(Path(str(self.pictures[frame])))
+            crops[entry] = crop_face(picture, self.corners[frame].numpy(), self.size)
+        return crops
+
+
+def _corners(sequence: LabelledSequence, face_model: FaceModel) -> Tensor:
+    """(T, 2, 2) pixels: top left and bottom right of the landmarks, whose box is theirs; 0 in frames without a face."""
+    corners = torch.zeros(len(sequence.pictures), 2, 2)
+    video = read_prepared(str(sequence.prepared), face_model)
+    if not video.faces:
+        return corners
+    coarse, usable = next(iter(video.faces.values())), torch.from_numpy(sequence.usable)
+    at = torch.from_numpy(sequence.prepared_rows)[usable]
+    model = fitted_face_model(face_model, str(video.settings["coarse"]))
+    landmarks = model.landmarks_468 or model.landmarks_68
+    if landmarks is None:
+        raise InputError(f"the face model {face_model.name} has no landmarks to cut faces out by; convert them too")
+    points = landmarks(coarse.vertices[at], model.faces.cpu())
+    pixels = weak_perspective(points, coarse.rotation[at], coarse.scale[at], coarse.translation[at])[..., :2]
+    corners[usable] = torch.stack([pixels.amin(1), pixels.amax(1)], 1)
+    return corners
