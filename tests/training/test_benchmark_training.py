@@ -1,6 +1,7 @@
 """Training on made copies of BP4D and DISFA: what faces show is learned, a shifted join is not, folds make a table."""
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -289,6 +290,18 @@ def test_bad_inputs_are_one_sentence(copy, tmp_path):
     refused(wanted(folds_file=str(parts), tested="A"), "has no sequence of a part to train on", InputError)
 
 
+def test_coefficients_that_are_not_finite_are_named(copy, tmp_path):
+    shutil.copytree(copy / "coarse", tmp_path / "coarse")
+    path = next((tmp_path / "coarse").rglob("*.npz"))
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    name = next(name for name in arrays if name.endswith("_expression"))
+    arrays[name][np.flatnonzero(arrays[name.replace("expression", "valid")])[0], 2] = np.nan
+    np.savez(path, **arrays)
+    given = content(copy, tmp_path / "run", data={"prepared": str(tmp_path / "coarse")})
+    refused(given, rf"{path.name} holds numbers that are not finite in 'expression'", InputError)
+
+
 def test_an_action_unit_that_nobody_shows_in_training(copy, tmp_path):
     written = make_bp4d(tmp_path / "copy", [(name, "T1") for name in PEOPLE], 60, pictures=None)
     prepare_copy(tmp_path / "coarse", written, FaceMesh(), UNITS)
@@ -308,6 +321,8 @@ def test_the_command_of_the_folds_refuses_what_the_protocol_has_not(copy, tmp_pa
     assert "leave data.tested out" in capsys.readouterr().err
     assert folds.main([*command, "--calibrate", "5"]) == 2
     assert "the protocol's threshold is 0.5" in capsys.readouterr().err
+    assert folds.main([*command, "--patience", "2"]) == 2
+    assert "the tested people must not decide when training stops" in capsys.readouterr().err
     assert folds.main([*command, "--folds", "P1,P9"]) == 2
     assert "has no part 'P9'" in capsys.readouterr().err
     assert folds.main([*command, "--folds", "P1,P1"]) == 2

@@ -164,6 +164,11 @@ def read_prepared_coefficients(path: str | Path, face_model: FaceModel) -> Prepa
         raise InputError(
             f"{path} holds faces of {len(found['neutral_vertices'])} vertices, not {face_model.num_vertices}"
         )
+    valid = found["valid"].bool()
+    for part in ("shape", "neutral_vertices", "expression", "pose"):
+        values = found.get(part)
+        if values is not None and not (values if part in _FIXED else values[valid]).isfinite().all():
+            raise InputError(f"{path} holds numbers that are not finite in {part!r}; remove it and prepare it again")
     return PreparedCoefficients(coarse, found.pop("valid").bool(), **{part: x.float() for part, x in found.items()})
 
 

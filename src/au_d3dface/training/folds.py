@@ -48,6 +48,8 @@ def train_folds(arguments: Arguments, tested: Sequence[str] | None = None) -> di
         raise UsageError("leave data.tested out: every part is tested in turn; --folds P1,P2 takes some of them")
     if arguments.training.calibrate:
         raise UsageError("training.calibrate must be 0: the protocol's threshold is 0.5 for every action unit")
+    if arguments.training.patience:
+        raise UsageError("training.patience must be 0: the tested people must not decide when training stops")
     parts = list(fold_of(data.dataset, ALL, data.folds_file).parts)
     chosen = parts if tested is None else list(tested)
     if not chosen or len(set(chosen)) < len(chosen):
