@@ -14,10 +14,11 @@ from .action_units import (
 from .events import EventScores, event_intervals, event_scores, event_scores_by_au, match_events, pooled_event_scores
 from .mesh import displacement_distance, displacement_error, jitter, lag, vertex_distance, vertex_error
 from .regions import REGIONS, facemesh_regions, region_means
-from .surface import vertex_to_surface
+from .surface import DistanceSummary, summarize_distances, vertex_to_surface
 
 __all__ = [
     "REGIONS",
+    "DistanceSummary",
     "EventScores",
     "IntensityScores",
     "always_positive_f1",
@@ -39,6 +40,7 @@ __all__ = [
     "pooled_event_scores",
     "region_means",
     "roc_area",
+    "summarize_distances",
     "vertex_distance",
     "vertex_error",
     "vertex_to_surface",
