@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from au_d3dface.metrics import event_intervals, event_scores, match_events, pooled_event_scores
+from au_d3dface.metrics import event_intervals, event_scores, event_scores_by_au, match_events, pooled_event_scores
 from au_d3dface.metrics.events import event_overlaps
 
 
@@ -103,6 +103,31 @@ def test_scores_by_hand():
     assert scores.onset_errors.tolist() == pytest.approx([0.1, 0.0])
     assert scores.offset_errors.tolist() == pytest.approx([0.2, -0.4])
     assert (scores.onset_error, scores.offset_error) == (pytest.approx(0.05), pytest.approx(0.3))
+    assert (scores.num_missed, scores.num_false) == (1, 2)
+
+
+def test_one_wild_event_moves_the_mean_and_not_the_median():
+    reference = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+    scores = event_scores(reference + np.array([[0.1, -0.2], [-0.1, 0.2], [0.5, 0.0]]), reference)
+    assert (scores.num_missed, scores.num_false) == (0, 0)
+    assert (scores.median_onset_error, scores.median_offset_error) == (pytest.approx(0.1), pytest.approx(0.2))
+    assert scores.onset_error == pytest.approx(0.7 / 3)
+
+
+def test_scores_by_au_leave_out_unknown_rows():
+    times = np.arange(12) / 10
+    labels = np.array([[0, 1, 1, 1, 0, -1, -1, -1, 0, 1, 1, 0], [1, 1, 1, -1, 1, 1, 0, 0, 0, 0, 0, 0], [-1] * 12]).T
+    said = np.array([[0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0], [1] * 12]).T
+    first, second, unknown = event_scores_by_au(said, labels, times)
+    # What is said where nothing is known is neither right nor wrong; the first event begins a sample late.
+    assert (first.num_matched, first.num_missed, first.num_false) == (1, 1, 1)
+    assert (first.median_onset_error, first.median_offset_error) == (pytest.approx(0.1), pytest.approx(0))
+    # The unknown row cuts the long event in two, in both.
+    assert (second.num_matched, second.num_missed, second.num_false) == (2, 0, 0)
+    assert (unknown.num_events, unknown.num_reference) == (0, 0)
+    assert np.isnan([unknown.median_onset_error, unknown.median_offset_error]).all()
+    with pytest.raises(ValueError, match="do not fit"):
+        event_scores_by_au(said[:3], labels, times)
 
 
 def test_pooled_scores_and_those_of_nothing():

@@ -1,15 +1,23 @@
 """Point-to-surface distances: the look-up equals comparing all with all, and both equal a search over the triangles."""
 
+import statistics
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_surfaces import sphere
 from scipy.optimize import lsq_linear
 
 from au_d3dface.face_models import FaceMesh
-from au_d3dface.metrics import vertex_to_surface
-from au_d3dface.metrics.surface import point_triangle_distance
+from au_d3dface.geometry import closest_on_triangles
+from au_d3dface.metrics import summarize_distances, vertex_to_surface
+
+
+def point_triangle_distance(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """(M,) distances of points from their own triangles."""
+    return np.linalg.norm(points - closest_on_triangles(points, triangles), axis=-1)
 
 
 def by_search(point: np.ndarray, triangle: np.ndarray) -> float:
@@ -97,7 +105,50 @@ def test_refused():
     points, faces = torch.zeros(2, 3), torch.tensor([[0, 1, 1]])
     with pytest.raises(ValueError, match="no surface"):
         vertex_to_surface(points, points, faces[:0])
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match=r"2 of 2 are not \(rows 0, 1\)"):
         vertex_to_surface(points * float("nan"), points, faces)
     with pytest.raises(ValueError, match="differ"):
         vertex_to_surface(points[None], points, faces)
+
+
+@pytest.mark.parametrize(("count", "tolerance"), [(7306, 1e-6), (20_000, 0.02)])
+def test_a_sphere_grown_by_a_millimetre(count, tolerance):
+    """1.00 mm without alignment: exactly where the vertices lie above vertices, else but for the triangles' chords.
+
+    Those lie below the sphere itself, by 0.026 mm in the mean with 7,306 vertices and by less with more.
+    """
+    vertices, faces = sphere(count, 0.1)
+    grown = sphere(7306, 0.101)[0]
+    distance = vertex_to_surface(torch.from_numpy(grown), torch.from_numpy(vertices), torch.from_numpy(faces))
+    summary = summarize_distances(distance)["all"]
+    assert summary.mean == pytest.approx(1.0, rel=tolerance)
+    assert summary.median == pytest.approx(1.0, rel=tolerance)
+    assert summary.sd < 0.03
+    assert summary.count == 7306
+
+
+def test_summaries_by_region_are_those_of_the_pooled_vertices():
+    distances = torch.rand(4, 20, generator=torch.Generator().manual_seed(0))
+    mask = np.arange(20) % 3 == 0
+    found = summarize_distances(distances, {"nose": mask, "jaw": torch.tensor([4, 1])})
+    assert list(found) == ["nose", "jaw", "all"]
+    for name, rows in {"nose": np.flatnonzero(mask), "jaw": [1, 4], "all": range(20)}.items():
+        values = [float(distances[t, row]) for t in range(4) for row in rows]
+        expected = statistics.fmean(values), statistics.pstdev(values), statistics.median(values), len(values)
+        summary = found[name]
+        assert (summary.mean, summary.sd, summary.median, summary.count) == pytest.approx(expected)
+
+
+def test_summaries_refused():
+    distances = np.ones((2, 5))
+    with pytest.raises(ValueError, match="'nose' has no vertices"):
+        summarize_distances(distances, {"nose": np.zeros(5, bool)})
+    with pytest.raises(ValueError, match="'nose' is of 4 vertices, the meshes have 5"):
+        summarize_distances(distances, {"nose": np.ones(4, bool)})
+    with pytest.raises(ValueError, match="'nose' names vertex 5, the meshes have 5"):
+        summarize_distances(distances, {"nose": np.array([0, 5])})
+    with pytest.raises(ValueError, match="no distances"):
+        summarize_distances(distances[:0])
+    distances[0, 1] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        summarize_distances(distances)

@@ -1,13 +1,24 @@
-"""Scores: action units (F1, ROC area, r, kappa), their events, mesh distances, jitter, lag, regions of the face."""
+"""Scores: action units (F1, ROC area, MCC, r, ICC, kappa), their events, mesh distances, jitter, lag, face regions."""
 
-from .action_units import IntensityScores, always_positive_f1, cohen_kappa, f1_by_intensity, f1_score, pearson, roc_area
-from .events import EventScores, event_intervals, event_scores, match_events, pooled_event_scores
+from .action_units import (
+    IntensityScores,
+    always_positive_f1,
+    cohen_kappa,
+    f1_by_intensity,
+    f1_score,
+    icc_3_1,
+    matthews_correlation,
+    pearson,
+    roc_area,
+)
+from .events import EventScores, event_intervals, event_scores, event_scores_by_au, match_events, pooled_event_scores
 from .mesh import displacement_distance, displacement_error, jitter, lag, vertex_distance, vertex_error
 from .regions import REGIONS, facemesh_regions, region_means
-from .surface import vertex_to_surface
+from .surface import DistanceSummary, summarize_distances, vertex_to_surface
 
 __all__ = [
     "REGIONS",
+    "DistanceSummary",
     "EventScores",
     "IntensityScores",
     "always_positive_f1",
@@ -16,16 +27,20 @@ __all__ = [
     "displacement_error",
     "event_intervals",
     "event_scores",
+    "event_scores_by_au",
     "f1_by_intensity",
     "f1_score",
     "facemesh_regions",
+    "icc_3_1",
     "jitter",
     "lag",
     "match_events",
+    "matthews_correlation",
     "pearson",
     "pooled_event_scores",
     "region_means",
     "roc_area",
+    "summarize_distances",
     "vertex_distance",
     "vertex_error",
     "vertex_to_surface",

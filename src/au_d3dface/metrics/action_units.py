@@ -1,4 +1,6 @@
-"""Scores of action units, per AU, over known labels only: F1, ROC area, Pearson's r, kappa, F1 by intensity."""
+"""Scores of action units, per AU, over known labels only: F1, ROC area, Matthews correlation, kappa, F1 by intensity,
+and of intensities Pearson's r and the intraclass correlation ICC(3,1).
+"""
 
 from typing import NamedTuple
 
@@ -55,6 +57,29 @@ def roc_area(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return areas
 
 
+def matthews_correlation(decisions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Matthews correlation of each AU, (TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN)), over all rows.
+
+    As for `pearson`, of which it is the case of two values, a decision that never changes has correlation 0.
+
+    Args:
+        decisions: (M, N) predicted presence, bool or 0/1.
+        labels: (M, N) 0, 1, or -1 for unknown, which is left out.
+
+    Returns:
+        (N,) float64 in [-1, 1]; NaN where an AU is present, or absent, in every known row, or no row is known.
+    """
+    decisions, labels = np.asarray(decisions).astype(bool), np.asarray(labels)
+    absent, present = labels == 0, labels == 1
+    hits, misses = ((said & present).sum(0).astype(np.float64) for said in (decisions, ~decisions))
+    alarms, rejections = ((said & absent).sum(0).astype(np.float64) for said in (decisions, ~decisions))
+    said = np.sqrt(hits + alarms) * np.sqrt(misses + rejections)  # products of four counts would overflow integers
+    true = np.sqrt(hits + misses) * np.sqrt(alarms + rejections)
+    covariance = hits * rejections - alarms * misses
+    result = np.where(said > 0, covariance / np.where(said * true > 0, said * true, 1.0), 0.0)
+    return np.where(true > 0, np.clip(result, -1, 1), np.nan)
+
+
 def pearson(estimates: np.ndarray, intensities: np.ndarray) -> np.ndarray:
     """Pearson's r of each AU's estimate with its intensity.
 
@@ -81,6 +106,43 @@ def pearson(estimates: np.ndarray, intensities: np.ndarray) -> np.ndarray:
         x, y = x - x.mean(), y - y.mean()
         x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of tiny numbers would vanish
         result[k] = np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1, 1)
+    return result
+
+
+def icc_3_1(estimates: np.ndarray, intensities: np.ndarray) -> np.ndarray:
+    """Intraclass correlation ICC(3,1) of each AU's estimate with its intensity: agreement but for a constant offset.
+
+    The two are k = 2 fixed judges of the rows, and ICC = (MSR - MSE) / (MSR + (k - 1) MSE), with the mean squares
+    between rows and of the residual of a two-way analysis of variance: Shrout and Fleiss, "Intraclass correlations:
+    uses in assessing rater reliability" (1979). Unlike Pearson's r it falls where the estimate is too strong or too
+    weak. An estimate that never changes has 0.
+
+    Args:
+        estimates: (M, N) intensities, or (J, M, N) those of several judges; then k = J + 1.
+        intensities: (M, N) 0-5; negative or NaN for unknown, which is left out.
+
+    Returns:
+        (N,) float64 in [-1 / (k - 1), 1]; NaN where the known intensities never change or there are none.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    intensities = np.asarray(intensities, np.float64)
+    estimates = np.asarray(estimates, np.float64)
+    if estimates.ndim not in (2, 3) or estimates.shape[-2:] != intensities.shape:
+        raise ValueError(f"estimates {estimates.shape} do not fit intensities {intensities.shape}")
+    judges = np.concatenate([estimates if estimates.ndim == 3 else estimates[None], intensities[None]])  # (k, M, N)
+    result = np.full(intensities.shape[1], np.nan)
+    for k in range(intensities.shape[1]):
+        ratings = judges[:, intensities[:, k] >= 0, k]  # (k, rows)
+        if not ratings.shape[1] or np.ptp(ratings[-1]) == 0:
+            continue
+        others, rows = ratings.shape[0] - 1, ratings.shape[1]
+        ratings = ratings - ratings.mean(1, keepdims=True)  # less each judge's mean, so the grand mean is 0
+        of_rows = ratings.mean(0)
+        between = (others + 1) * (of_rows @ of_rows) / (rows - 1)
+        residual = ((ratings - of_rows) ** 2).sum() / (others * (rows - 1))
+        result[k] = (between - residual) / (between + others * residual)
     return result
 
 

@@ -85,6 +85,16 @@ class EventScores:
         return len(self.onset_errors)
 
     @property
+    def num_missed(self) -> int:
+        """Events of the reference that were not found."""
+        return self.num_reference - self.num_matched
+
+    @property
+    def num_false(self) -> int:
+        """Events that are not in the reference."""
+        return self.num_events - self.num_matched
+
+    @property
     def precision(self) -> float:
         """Share of the events that are in the reference; NaN where there are no events."""
         return self.num_matched / self.num_events if self.num_events else float("nan")
@@ -110,12 +120,55 @@ class EventScores:
         """Mean absolute error of the matched offsets (ends), seconds; NaN where none is matched."""
         return float(np.abs(self.offset_errors).mean()) if self.num_matched else float("nan")
 
+    @property
+    def median_onset_error(self) -> float:
+        """Median absolute error of the matched onsets, seconds; NaN where none is matched."""
+        return float(np.median(np.abs(self.onset_errors))) if self.num_matched else float("nan")
+
+    @property
+    def median_offset_error(self) -> float:
+        """Median absolute error of the matched offsets (ends), seconds; NaN where none is matched."""
+        return float(np.median(np.abs(self.offset_errors))) if self.num_matched else float("nan")
+
 
 def event_scores(events: np.ndarray, reference: np.ndarray, min_overlap: float = MIN_OVERLAP) -> EventScores:
     """Matches (E, 2) events with (R, 2) of a reference (`match_events`) and counts."""
     pairs = match_events(events, reference, min_overlap)
     errors = events[pairs[:, 0]] - reference[pairs[:, 1]]  # (M, 2)
     return EventScores(len(events), len(reference), errors[:, 0], errors[:, 1])
+
+
+def event_scores_by_au(
+    decisions: np.ndarray, labels: np.ndarray, timestamps: np.ndarray, min_overlap: float = MIN_OVERLAP
+) -> list[EventScores]:
+    """`event_scores` of each AU of one sequence, over its known labels.
+
+    No event bridges unknown rows: one that they cut ends there, in the decisions and the labels alike, and where both
+    are cut the error there is 0.
+
+    Args:
+        decisions: (T, N) predicted presence, bool or 0/1.
+        labels: (T, N) 0, 1, or -1 for unknown.
+        timestamps: (T,) seconds, strictly increasing.
+        min_overlap: as for `match_events`.
+
+    Returns:
+        N scores. Those of several sequences are pooled with `pooled_event_scores`.
+
+    Raises:
+        ValueError: shapes that differ, or `min_overlap` out of range.
+    """
+    decisions, labels = np.asarray(decisions).astype(bool), np.asarray(labels)
+    if decisions.shape != labels.shape or decisions.shape[:1] != np.shape(timestamps):
+        raise ValueError(
+            f"decisions {decisions.shape}, labels {labels.shape} and timestamps {np.shape(timestamps)} do not fit"
+        )
+    return [
+        event_scores(
+            event_intervals(said & (true >= 0), timestamps), event_intervals(true == 1, timestamps), min_overlap
+        )
+        for said, true in zip(decisions.T, labels.T, strict=True)
+    ]
 
 
 def pooled_event_scores(scores: Iterable[EventScores]) -> EventScores:
