@@ -18,7 +18,7 @@ from au_d3dface.data.clips import drawn_phase
 from au_d3dface.data.folds import LABELLED_FRAMES, PARTS
 from au_d3dface.data.loading import benchmark_builder
 from au_d3dface.errors import InputError, MissingDependencyError, UsageError
-from au_d3dface.video.pictures import _read
+from au_d3dface.video.pictures import read_picture
 
 datasets = pytest.importorskip("datasets")
 datasets.disable_progress_bars()
@@ -86,7 +86,7 @@ def test_bp4d_comes_back(quirk, tmp_path):
         assert (row["task"], row["video"], row["video_frame"], row["times_from"]) == ("T1", None, -1, "reported")
         assert row["timestamp"] == pytest.approx((frame - 1) / 25)
         if frame in truth.colors and row["picture"]:
-            shade = _read(Path(row["picture"]))[:4].mean((0, 1))
+            shade = read_picture(Path(row["picture"]))[:4].mean((0, 1))
             assert np.abs(shade - truth.colors[frame]).max() < 1.2  # it is this frame's picture, not its neighbour's
     assert any(row["au_intensity"][facs.BP4D.index(12)] > 0 for row in found.values()) == (
         options.get("intensities", "") is not None
@@ -127,7 +127,7 @@ def test_disfa_comes_back(quirk, tmp_path):
             assert row["task"] == ""
             assert row["picture"] == (str(root / truth.pictures[frame]) if truth.pictures else None)
             if truth.pictures:
-                shade = _read(Path(row["picture"]))[:4].mean((0, 1))
+                shade = read_picture(Path(row["picture"]))[:4].mean((0, 1))
                 assert np.abs(shade - truth.colors[frame]).max() < 1.2
     assert len(found) == sum(len(truth.codes) for truth in written.values())
 
