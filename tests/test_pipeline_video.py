@@ -13,6 +13,7 @@ from au_d3dface.checkpoints import load_checkpoint
 from au_d3dface.cli import main
 from au_d3dface.errors import InputError
 from au_d3dface.video import VideoReader
+from au_d3dface.video_processing_au_d3dface import normalise_crops
 
 LENGTH = 6
 TINY_SWIN = {
@@ -59,12 +60,11 @@ def rendered(tmp_path_factory, make_video) -> Path:
 def reconstruct(pipe, video, monkeypatch, **options):
     """The result; what `generate` was given beside the features, and gave; the normalised crops that were read."""
     crops, calls = [], []
-    processor, generate = pipe.video_processor, pipe.model.generate
+    generate = pipe.model.generate
 
-    def processed(*args, **kwargs):
-        output = processor(*args, **kwargs)
-        crops.append(output["pixel_values_videos"])
-        return output
+    def normalised(given):
+        crops.append(normalise_crops(given))
+        return crops[-1]
 
     def generated(**inputs):
         output = generate(**inputs)
@@ -72,7 +72,7 @@ def reconstruct(pipe, video, monkeypatch, **options):
         return output
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipe, "video_processor", processed)
+        patch.setattr("au_d3dface.pipeline_au_d3dface.normalise_crops", normalised)
         patch.setattr(pipe.model, "generate", generated)
         [sequence] = pipe.reconstruct(video, **options).sequences
     [(inputs, output)] = calls
@@ -122,21 +122,20 @@ def test_the_command_line(source, pipe, checkpoint, rendered, tmp_path, request)
 def test_crops_held_at_once_are_bounded(pipe, rendered, monkeypatch):
     """Each crop's numbers lie in an array that is counted until nothing holds it."""
     live, most, made = 0, 0, 0
-    processor = pipe.video_processor
 
     def gone():
         nonlocal live
         live -= 1
 
-    def processed(*args, **kwargs):
+    def normalised(given):
         nonlocal live, most, made
-        array = processor(*args, **kwargs)["pixel_values_videos"].numpy().copy()
+        array = normalise_crops(given).numpy().copy()
         weakref.finalize(array, gone)
         live, made = live + 1, made + 1
         most = max(most, live)
-        return {"pixel_values_videos": torch.from_numpy(array)}
+        return torch.from_numpy(array)
 
-    monkeypatch.setattr(pipe, "video_processor", processed)
+    monkeypatch.setattr("au_d3dface.pipeline_au_d3dface.normalise_crops", normalised)
     pipe(rendered)
     assert live == 0
     assert made > 3 * LENGTH

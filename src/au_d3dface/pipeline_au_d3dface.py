@@ -32,7 +32,7 @@ from .label_files import AULabels, read_au_labels
 from .modeling_au_d3dface import AUD3DFaceForReconstruction
 from .tracking import LandmarkTracker, TrackedFace, TrackedVideo, load_tracker, track_faces
 from .video import Frame, VideoReader, sample_frames, spread_samples
-from .video_processing_au_d3dface import AUD3DFaceVideoProcessor, crop_face
+from .video_processing_au_d3dface import crop_face, normalise_crops
 
 Progress = Callable[[str, int, int | None], None]
 """Called as progress(stage, done, total): stages are "tracking" (frames), "fitting" and "network" (people), "pictures"
@@ -102,7 +102,6 @@ class AUD3DFacePipeline:
         self.checkpoint = checkpoint
         self.reader = reader
         self.dense = dense
-        self.video_processor = AUD3DFaceVideoProcessor() if config.use_video else None
 
     @classmethod
     def from_pretrained(
@@ -324,8 +323,7 @@ class AUD3DFacePipeline:
                             f"{source} ended before frame {wanted} when it was read again; is it changing?"
                         )
                     crop = crop_face(image, face.landmarks[wanted], size)
-                pixels = self.video_processor([crop[None]], return_tensors="pt", do_resize=False)
-                yield pixels["pixel_values_videos"].to(device), torch.tensor([[wanted >= 0]], device=device)
+                yield normalise_crops(crop[None, None].to(device)), torch.tensor([[wanted >= 0]], device=device)
 
         return backbone.read(crops())
 

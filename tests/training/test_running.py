@@ -169,10 +169,17 @@ def test_gradient_checkpointing_where_the_model_has_it(tmp_path, pool, monkeypat
     with pytest.raises(UsageError, match="cannot compute activations anew"):
         train(parse(settings(tmp_path, pool, gradient_checkpointing=True)))
     monkeypatch.undo()
-    weights = []
+    enable, asked, weights = AUD3DFaceForReconstruction.activation_checkpointing_enable, [], []
+
+    def enabled(network, how):
+        asked.append(how)
+        enable(network, how)
+
+    monkeypatch.setattr(AUD3DFaceForReconstruction, "activation_checkpointing_enable", enabled)
     for anew in (False, True):  # dropout and all: what is computed anew is what was computed before
         folder = train(parse(settings(tmp_path / str(anew), pool, gradient_checkpointing=anew, max_steps=3)))
         weights.append(AUD3DFaceForReconstruction.from_pretrained(folder).state_dict())
+    assert asked == [{"use_reentrant": False}]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, msg=name)
 

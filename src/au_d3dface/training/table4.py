@@ -87,10 +87,10 @@ def run(
 def as_markdown(table: dict) -> str:
     """The table for people, in per cent and millimetres."""
     seeds, frames = len(table["seeds"]), table["rows"][0]["frames"]
+    several = f", mean of {seeds} seeds (in brackets from the lowest to the highest)" if seeds > 1 else ", one seed"
     lines = [
-        f"F1 (mean over AUs, %) on {frames} frames of held-out **{table['data']}**, mean of {seeds} seeds (in brackets "
-        "from the lowest to the highest); BP4D's and DISFA's AUs as labels, not their videos. Paper: Table 4, on BP4D "
-        "and DISFA.",
+        f"F1 (mean over AUs, %) on {frames} frames of held-out **{table['data']}**{several}; BP4D's and DISFA's AUs as "
+        "labels, not their videos. Paper: Table 4, on BP4D and DISFA.",
         "",
         "| input | modules | BP4D's AUs | DISFA's AUs | all | ROC area | mesh, mm | paper, BP4D | paper, DISFA |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
