@@ -115,13 +115,19 @@ class ICPResult:
         transform: from the mesh to the surface.
         iterations: look-ups of the nearest points after the first.
         converged: whether the last step was within the tolerance.
-        residual: metres, the mean distance from the surface of the vertices that were aligned.
+        distances: metres, from the surface, of the vertices that were aligned, when they are: exact, so that after an
+            alignment of all vertices nothing is left to measure.
     """
 
     transform: Similarity
     iterations: int
     converged: bool
-    residual: float
+    distances: np.ndarray
+
+    @property
+    def residual(self) -> float:
+        """Their mean."""
+        return float(self.distances.mean())
 
 
 def icp(
@@ -174,8 +180,7 @@ def icp(
             break
         moved = float(np.sqrt(((after.points - state.points) ** 2).sum(-1).mean()))
         state = after
-    residual = float(state.nearest.distances.mean())
-    return ICPResult(state.transform, iterations, bool(moved <= settings.tolerance), residual)
+    return ICPResult(state.transform, iterations, bool(moved <= settings.tolerance), state.nearest.distances)
 
 
 @dataclass(frozen=True)
