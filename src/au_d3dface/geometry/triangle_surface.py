@@ -16,8 +16,8 @@ from scipy.spatial import cKDTree
 _PIECE, _MOST_PIECES = 1.2, 3
 # Centroids looked up at once for each point; if so many are not proven to be enough, the next number of them.
 _LOOK_UPS = (24, 64)
-# Pairs of point and triangle measured at once, and points looked up at once: they bound the temporary arrays.
-_PAIRS = 1 << 16
+# Pairs of point and triangle measured at once, which then stay in the processor's cache, and points looked up at once.
+_PAIRS = 4096
 _POINTS = 4096
 # Distances are rounded; a triangle is left out only if it is farther by more than that.
 _SLACK = 1e-9
