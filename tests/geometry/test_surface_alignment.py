@@ -89,6 +89,9 @@ def test_outliers_pull_little():
     region = icp(off, SURFACE, region=good)
     assert np.abs(region.transform(off) - worn).max() < 1e-6
     assert region.residual < 1e-6
+    assert region.distances.shape == (good.sum(),)
+    assert result.distances == pytest.approx(SURFACE.nearest(result.transform(off)).distances, rel=1e-9, abs=1e-12)
+    assert result.residual == result.distances.mean()
 
 
 def test_a_sphere_may_turn_but_is_found():

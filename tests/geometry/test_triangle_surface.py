@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from made_surfaces import head, on_surface
 
 from au_d3dface.geometry import TriangleSurface, axis_angle_to_matrix, closest_on_triangles
+from au_d3dface.geometry.triangle_surface import NearestFollower
 
 
 def all_with_all(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -39,12 +40,42 @@ def test_equals_comparing_all_with_all(seed, spread, sizes):
     assert own == pytest.approx(found.points, rel=1e-9, abs=1e-12)
 
 
+@given(
+    seed=st.integers(0, 10**6), steps=st.lists(st.sampled_from([0.0, 1e-6, 1e-3, 0.02, 0.3]), min_size=1, max_size=6)
+)
+@settings(max_examples=30, deadline=None)
+def test_points_that_move_are_followed_exactly(seed, steps):
+    """Little or far, all or some of them: each call equals a look-up from nothing."""
+    rng = np.random.default_rng(seed)
+    vertices, faces = head(400)
+    vertices *= np.exp(rng.normal(scale=0.5, size=(3,)))
+    surface = TriangleSurface(vertices, faces)
+    points = vertices[::4] + 0.01 * rng.normal(size=(100, 3))
+    follower = NearestFollower(surface, points)
+    for step in steps:
+        points = points + step * rng.normal(size=(100, 3)) * rng.choice([1.0, 0.001], (100, 1))
+        found, expected = follower.nearest(points), surface.nearest(points)
+        assert found.distances == pytest.approx(expected.distances, rel=1e-12, abs=1e-15)
+        assert np.linalg.norm(points - found.points, axis=-1) == pytest.approx(found.distances, rel=1e-12, abs=1e-15)
+    with pytest.raises(ValueError, match="points must be finite"):
+        follower.nearest(np.full((100, 3), np.nan))
+
+
+def test_one_triangle_and_fewer_pieces_than_are_looked_up():
+    surface = TriangleSurface(np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), np.array([[0, 1, 2]]))
+    found = surface.nearest(np.array([[0.2, 0.2, 0.7], [-3, -4, 0], [0.5, -2, 0], [1, 1, 0]]))
+    assert found.distances == pytest.approx([0.7, 5, 2, 0.5**0.5])
+    assert found.triangles.tolist() == [0, 0, 0, 0]
+    one_point = TriangleSurface(np.ones((3, 3)), np.array([[0, 1, 2]]))
+    assert one_point.nearest(np.zeros((1, 3))).distances == pytest.approx([3**0.5])
+
+
 def test_points_of_the_surface_are_on_it():
     vertices, faces = head(600)
     surface = TriangleSurface(vertices, faces)
     points = on_surface(vertices, faces, 5000, np.random.default_rng(0))  # more than are looked up at once
     found = surface.nearest(points)
-    assert found.distances.max() < 1e-15 * 100
+    assert found.distances.max() < 1e-13
     assert found.points == pytest.approx(points, abs=1e-15)
     assert surface.nearest(points[:0]).distances.shape == (0,)
 

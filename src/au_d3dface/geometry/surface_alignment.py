@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .alignment import similarity_alignment
-from .triangle_surface import Nearest, TriangleSurface, check_finite
+from .triangle_surface import Nearest, NearestFollower, TriangleSurface, check_finite
 
 _DAMPING = 1e-9
 """Of the Gauss-Newton step, as a share of the largest curvature: motions that no distance feels are not made."""
@@ -115,13 +115,19 @@ class ICPResult:
         transform: from the mesh to the surface.
         iterations: look-ups of the nearest points after the first.
         converged: whether the last step was within the tolerance.
-        residual: metres, the mean distance from the surface of the vertices that were aligned.
+        distances: metres, from the surface, of the vertices that were aligned, when they are: exact, so that after an
+            alignment of all vertices nothing is left to measure.
     """
 
     transform: Similarity
     iterations: int
     converged: bool
-    residual: float
+    distances: np.ndarray
+
+    @property
+    def residual(self) -> float:
+        """Their mean."""
+        return float(self.distances.mean())
 
 
 def icp(
@@ -155,21 +161,26 @@ def icp(
         vertices = vertices[region]
     if len(vertices) < 3:
         raise ValueError(f"{len(vertices)} vertices to align: three are needed at least")
-    state = _State.at(start or Similarity(), vertices, surface, settings)
+    start = start or Similarity()
+    follower = NearestFollower(surface, start(vertices))
+
+    def at(transform: Similarity) -> _State:
+        return _State.of(transform, vertices, surface, follower, settings)
+
+    state = at(start)
     iterations, moved = 0, np.inf
     while iterations < settings.max_iterations and moved > settings.tolerance:
-        after = _State.at(_newton(state, settings), vertices, surface, settings)
+        after = at(_newton(state, settings))
         iterations += 1
         if after.loss > state.loss and iterations < settings.max_iterations:
-            after = _State.at(_closed_form(state, vertices, settings), vertices, surface, settings)
+            after = at(_closed_form(state, vertices, settings))
             iterations += 1
         if after.loss > state.loss:  # by rounding, or at the last iteration
             moved = 0.0 if after.loss <= state.loss * (1 + 1e-9) else moved
             break
         moved = float(np.sqrt(((after.points - state.points) ** 2).sum(-1).mean()))
         state = after
-    residual = float(state.nearest.distances.mean())
-    return ICPResult(state.transform, iterations, bool(moved <= settings.tolerance), residual)
+    return ICPResult(state.transform, iterations, bool(moved <= settings.tolerance), state.nearest.distances)
 
 
 @dataclass(frozen=True)
@@ -183,11 +194,16 @@ class _State:
     loss: float
 
     @classmethod
-    def at(
-        cls, transform: Similarity, vertices: np.ndarray, surface: TriangleSurface, settings: ICPSettings
+    def of(
+        cls,
+        transform: Similarity,
+        vertices: np.ndarray,
+        surface: TriangleSurface,
+        follower: NearestFollower,
+        settings: ICPSettings,
     ) -> "_State":
         points = transform(vertices)
-        nearest = surface.nearest(points)
+        nearest = follower.nearest(points)
         # The direction in which the distance grows; on the surface itself, the triangle's normal (0 if degenerate).
         away = points - nearest.points
         corners = surface.triangles[nearest.triangles]

@@ -1,9 +1,9 @@
 """The surface of a triangle mesh as something to ask for its nearest points: exact, and without comparing all with all.
 
-A triangle lies within a ball around its centroid, so it is no nearer than its centroid less the ball's radius; whatever
-is so farther away than some triangle already measured is left out. What is left is measured exactly, so the result is
-that of comparing all with all. Centroids are looked up in k-d trees, one for each class of triangles of like size, so
-that a few large triangles do not widen the search among the small ones.
+Triangles are cut, large and long ones into several, into pieces of about one size. A piece lies within a ball around
+its centroid, so it is no nearer than its centroid less the ball's radius; whatever is so farther away than some
+triangle already measured is left out. What is left is measured exactly, whole triangles and not their pieces, so the
+result is that of comparing all with all. Centroids are looked up in a k-d tree.
 """
 
 from typing import NamedTuple
@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
+# Radius to which pieces are cut, in median radii of the triangles, unless that makes more pieces than so many times as
+# many as there are triangles.
+_PIECE, _MOST_PIECES = 1.2, 3
 # Centroids looked up at once for each point; if so many are not proven to be enough, the next number of them.
-_LOOK_UPS = (12, 48)
-# Upper ends of the classes of sizes, in median radii.
-_CLASSES = (2.0, 8.0, np.inf)
-# Pairs of point and triangle measured at once, and points looked up at once: they bound the temporary arrays.
-_PAIRS = 1 << 16
+_LOOK_UPS = (24, 64)
+# Pairs of point and triangle measured at once, which then stay in the processor's cache, and points looked up at once.
+_PAIRS = 4096
 _POINTS = 4096
 # Distances are rounded; a triangle is left out only if it is farther by more than that.
 _SLACK = 1e-9
@@ -63,14 +64,11 @@ class TriangleSurface:
         check_finite(vertices, "vertices")
         self.triangles = vertices[faces]
         self.vertices = vertices[np.unique(faces)]
-        centroids = self.triangles.mean(1)
-        self._radii = np.linalg.norm(self.triangles - centroids[:, None], axis=-1).max(1)
-        self._classes = []
-        largest = float(np.median(self._radii))
-        sizes = np.searchsorted(np.array(_CLASSES[:-1]) * largest, self._radii)
-        for size in np.unique(sizes):
-            rows = np.flatnonzero(sizes == size)
-            self._classes.append((cKDTree(centroids[rows]), rows, float(self._radii[rows].max())))
+        pieces, self._owners = _cut(self.triangles)
+        centroids = pieces.mean(1)
+        self._radii = _radii(pieces)
+        self._largest = float(self._radii.max())
+        self._tree = cKDTree(centroids, leafsize=10)
         # Component by component, (3, F) each, as `_measure` reads them.
         self._corners = [np.ascontiguousarray(self.triangles[:, corner].T) for corner in range(3)]
 
@@ -85,41 +83,49 @@ class TriangleSurface:
         found = Nearest(np.empty_like(points), np.full(len(points), np.inf), np.zeros(len(points), np.int64))
         for start in range(0, len(points), _POINTS):
             part = slice(start, start + _POINTS)
-            some = Nearest(found.points[part], found.distances[part], found.triangles[part])
-            for tree, rows, largest in self._classes:
-                self._search(points[part], tree, rows, largest, some)
+            self._search(points[part], Nearest(found.points[part], found.distances[part], found.triangles[part]))
         return found
 
-    def _search(self, points: np.ndarray, tree: cKDTree, rows: np.ndarray, largest: float, found: Nearest) -> None:
-        """Brings `found` down to the triangles of one class: `rows`, their centroids in `tree`, `largest` radius."""
+    def _search(self, points: np.ndarray, found: Nearest, look_ups: tuple[int, ...] = _LOOK_UPS) -> None:
+        """Brings `found`, of the same points, down to the nearest triangles."""
         left = np.arange(len(points))
-        for count in _LOOK_UPS:
-            count = min(count, len(rows))
-            away, near = tree.query(points[left], k=[*range(1, count + 1)])
-            candidates = rows[near]
-            self._measure(points, left, candidates[:, 0], found)
-            bound = found.distances[left, None]
-            row, column = np.nonzero(away[:, 1:] - self._radii[candidates[:, 1:]] <= bound + _SLACK * away[:, 1:])
-            self._measure(points, left[row], candidates[row, column + 1], found)
-            # All others have centroids no nearer than the last.
-            last = away[:, -1]
-            left = left[last - largest <= found.distances[left] + _SLACK * last]
-            if count == len(rows) or not len(left):
-                return
-        reach = found.distances[left] + largest
+        for count in look_ups:
+            away, near = self._look_up(points[left], count)
+            self._measure(points, left, self._owners[near[:, 0]], found)
+            left = left[~self._sift(points, left, away, near, found)]
+        if not len(left):
+            return
+        reach = found.distances[left] + self._largest
         reach += 2 * _SLACK * reach + np.finfo(float).tiny
-        near = tree.query_ball_point(points[left], reach)
-        row = np.repeat(left, [len(some) for some in near])
-        candidates = rows[np.concatenate([np.asarray(some, np.int64) for some in near])]
-        centres = self.triangles[candidates].mean(1)
-        away = np.linalg.norm(points[row] - centres, axis=-1)
-        keep = away - self._radii[candidates] <= found.distances[row] + _SLACK * away
-        self._measure(points, row[keep], candidates[keep], found)
+        within = self._tree.query_ball_point(points[left], reach)
+        row = np.repeat(left, [len(some) for some in within])
+        pieces = np.concatenate([np.asarray(some, np.int64) for some in within])
+        away = np.linalg.norm(points[row] - self._tree.data[pieces], axis=-1)
+        keep = away - self._radii[pieces] <= found.distances[row] + _SLACK * away
+        self._measure(points, row[keep], self._owners[pieces[keep]], found)
 
-    def _measure(self, points: np.ndarray, rows: np.ndarray, candidates: np.ndarray, found: Nearest) -> None:
-        """Lowers `found` to the distances of points[rows] from triangles `candidates`, pair by pair; rows in order."""
+    def _look_up(self, points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The `count` pieces of nearest centroids, and how far those are away, nearest first: (P, count) each."""
+        return self._tree.query(points, k=[*range(1, min(count, len(self._radii)) + 1)])
+
+    def _sift(
+        self, points: np.ndarray, rows: np.ndarray, away: np.ndarray, near: np.ndarray, found: Nearest
+    ) -> np.ndarray:
+        """Measures what of points[rows]' pieces `near` may be nearer than `found`; whether no other can be, (rows,).
+
+        `away` are the distances of the centroids or less, and the last of a row is no more than those of all others.
+        """
+        bound = found.distances[rows, None]
+        row, column = np.nonzero(away - self._radii[near] <= bound + _SLACK * np.abs(away))
+        self._measure(points, rows[row], self._owners[near[row, column]], found)
+        last = away[:, -1]
+        everything = near.shape[1] == len(self._radii)
+        return everything | (last - self._largest > found.distances[rows] + _SLACK * np.abs(last))
+
+    def _measure(self, points: np.ndarray, rows: np.ndarray, triangles: np.ndarray, found: Nearest) -> None:
+        """Lowers `found` to the distances of points[rows] from `triangles`, pair by pair; rows in order."""
         for start in range(0, len(rows), _PAIRS):
-            row, triangle = rows[start : start + _PAIRS], candidates[start : start + _PAIRS]
+            row, triangle = rows[start : start + _PAIRS], triangles[start : start + _PAIRS]
             closest = _closest(points[row].T, *(corner[:, triangle] for corner in self._corners))
             distance = np.sqrt(_dot(points[row].T - closest, points[row].T - closest))
             first = np.flatnonzero(np.diff(row, prepend=-1))
@@ -128,6 +134,44 @@ class TriangleSurface:
             best = best[distance[best] < found.distances[row[best]]]
             found.points[row[best]], found.triangles[row[best]] = closest[:, best].T, triangle[best]
             found.distances[row[best]] = distance[best]
+
+
+class NearestFollower:
+    """`TriangleSurface.nearest` for points that move little from call to call, as in an alignment; as exact.
+
+    The pieces found near a point serve again: when it has moved by m, their centroids and all others are nearer by m at
+    most. A point for which that proves too little is looked up anew.
+    """
+
+    def __init__(self, surface: TriangleSurface, points: np.ndarray) -> None:
+        """`points` (P, 3): where they are first."""
+        self._surface = surface
+        self._anchors = np.array(points, np.float64)
+        check_finite(self._anchors, "points")
+        self._away, self._near = surface._look_up(self._anchors, _LOOK_UPS[0])
+        self._triangles = surface._owners[self._near[:, 0]]
+
+    def nearest(self, points: np.ndarray) -> Nearest:
+        """As `TriangleSurface.nearest`, of the points' new places (P, 3)."""
+        surface, points = self._surface, np.asarray(points, np.float64)
+        check_finite(points, "points")
+        found = Nearest(np.empty_like(points), np.full(len(points), np.inf), np.zeros(len(points), np.int64))
+        rows = np.arange(len(points))
+        surface._measure(points, rows, self._triangles, found)
+        moved = np.linalg.norm(points - self._anchors, axis=-1) * (1 + _SLACK)
+        left = rows[~surface._sift(points, rows, self._away - moved[:, None], self._near, found)]
+        again = left[moved[left] > 0]
+        self._anchors[again] = points[again]
+        self._away[again], self._near[again] = surface._look_up(points[again], _LOOK_UPS[0])
+        sure = np.zeros(len(points), bool)
+        sure[again] = surface._sift(points, again, self._away[again], self._near[again], found)
+        left = left[~sure[left]]
+        some = Nearest(*(part[left] for part in found))
+        surface._search(points[left], some, _LOOK_UPS[1:])
+        for whole, part in zip(found, some, strict=True):
+            whole[left] = part
+        self._triangles = found.triangles
+        return found
 
 
 def closest_on_triangles(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -146,6 +190,32 @@ def closest_on_triangles(points: np.ndarray, triangles: np.ndarray) -> np.ndarra
     """
     points, triangles = np.asarray(points, np.float64), np.asarray(triangles, np.float64)
     return _closest(points.T, *(triangles[:, corner].T for corner in range(3))).T
+
+
+def _cut(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces (N, 3, 3) of (F, 3, 3) triangles, halved at their longest edges until small, and their triangles (N,)."""
+    radii = _radii(triangles)
+    limit = max(_PIECE * float(np.median(radii)), float(np.finfo(float).tiny))
+    while np.maximum((radii / limit) ** 2, 1).sum() > _MOST_PIECES * len(triangles):  # about as many as there will be
+        limit *= 1.25
+    small, owners = [], []
+    pieces, owner = triangles, np.arange(len(triangles))
+    while len(pieces):
+        large = _radii(pieces) > limit
+        small.append(pieces[~large])
+        owners.append(owner[~large])
+        pieces, owner = pieces[large], owner[large]
+        longest = np.linalg.norm(pieces - np.roll(pieces, -1, 1), axis=-1).argmax(1)  # from this corner to the next
+        a, b, c = (pieces[np.arange(len(pieces)), (longest + step) % 3] for step in range(3))
+        middle = (a + b) / 2
+        pieces = np.concatenate([np.stack([a, middle, c], 1), np.stack([middle, b, c], 1)])
+        owner = np.concatenate([owner, owner])
+    return np.concatenate(small), np.concatenate(owners)
+
+
+def _radii(triangles: np.ndarray) -> np.ndarray:
+    """(N,) from the centroid of each to its farthest corner."""
+    return np.sqrt(((triangles - triangles.mean(1, keepdims=True)) ** 2).sum(-1)).max(1)
 
 
 def check_finite(points: np.ndarray, what: str) -> None:
