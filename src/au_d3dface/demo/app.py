@@ -1,0 +1,361 @@
+"""The page itself, in gradio: what people choose on the left, the player with everything else beside it.
+
+`build_app` makes it, `launch` serves it; the Space's demo/app.py and `au-d3dface demo` both call `launch`.
+"""
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..assets import sample_video
+from ..errors import AUD3DFaceError, CheckpointError, UsageError
+from ..face_models import find_ict_facekit
+from ..pipeline_au_d3dface import AUD3DFacePipeline
+from .jobs import Cancelled, Job
+from .limits import Limits
+from .visits import Visits, link_or_copy
+
+HERE = Path(__file__).parent
+
+EXTRAS = {
+    "Pictures of six moments (strip)": "strip",
+    "One mesh a frame (obj)": "obj",
+    "Skin colours (texture)": "texture",
+    "Rendered face beside the video (render)": "render",
+}
+
+STAGES = {
+    "waiting": "Waiting for the video before yours",
+    "loading": "Loading the checkpoint",
+    "tracking": "Following the face",
+    "fitting": "Fitting the 3D face",
+    "pictures": "Looking at the pictures again",
+    "network": "Refining and reading action units",
+    "appearance": "Estimating skin colours",
+    "files": "Writing files",
+    "csv": "Writing the table",
+    "npz": "Writing the arrays",
+    "obj": "Writing the meshes",
+    "glb": "Writing the animated face",
+    "strip": "Drawing the strip",
+    "texture": "Drawing the skin colours",
+    "timeline": "Drawing the timeline",
+    "overlay": "Drawing on the video",
+    "render": "Rendering the face",
+    "zip": "Packing all files",
+    "done": "Done",
+}
+"""What a stage of the pipeline or of the exports is called on the page."""
+
+
+@dataclass
+class Pipelines:
+    """The last few pipelines that were asked for, loaded once each.
+
+    Attributes:
+        model: the checkpoint where none is chosen; None for the bundled one.
+        device: of the networks.
+        keep: how many are kept in memory.
+    """
+
+    model: str | None = None
+    device: str = "auto"
+    keep: int = 2
+    _loaded: dict[tuple[str | None, str | None], AUD3DFacePipeline] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, model: str | None, face_model: str | None) -> AUD3DFacePipeline:
+        """The pipeline of a checkpoint and face model; None stands for the default of each.
+
+        Raises:
+            AUD3DFaceError: as `AUD3DFacePipeline.from_pretrained`.
+        """
+        key = (model or self.model, face_model)
+        with self._lock:
+            if key not in self._loaded:
+                while len(self._loaded) >= self.keep:
+                    del self._loaded[next(iter(self._loaded))]
+                self._loaded[key] = AUD3DFacePipeline.from_pretrained(key[0], face_model=face_model, device=self.device)
+            return self._loaded[key]
+
+
+def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool) -> gr.Blocks:
+    """The page.
+
+    Args:
+        visits: where files go.
+        limits: what is taken.
+        pipelines: gives the networks.
+        local: whether only this computer's own people reach the page, who may name any checkpoint; to others a text
+            box for a folder or Hub id would be a way to read this machine's folders or to fill its disk.
+    """
+
+    def reconstruct(
+        video: str | None,
+        faces: str,
+        face_model: str,
+        extras: list[str],
+        model: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  # gradio finds it by its default
+    ) -> Iterator[tuple[Any, str]]:
+        if video is None:
+            raise gr.Error("Give a video first: upload one, record one, or take the sample.", print_exception=False)
+        # Not only hidden from others: what a browser sends is not to be trusted.
+        named = ((model or "").strip() or None) if local else None
+        session = str(request.session_hash)
+        folder = visits.new_folder(session)
+        job = Job(
+            link_or_copy(video, folder),
+            folder,
+            lambda: pipelines(named, None if face_model == "facemesh" else face_model),
+            limits,
+            "all" if faces == "Everyone" else "largest",
+            tuple(EXTRAS[extra] for extra in extras),
+            finished=lambda job: visits.end(session, job),
+        )
+        visits.begin(session, job)
+        job.start()
+        try:
+            for state in job.states():
+                words = STAGES.get(state["stage"], state["stage"])
+                total = state["total"]
+                progress((state["done"], total) if total else None, desc=words, unit="frames")
+                yield json.dumps(state), _status(state, words)
+        except Cancelled:
+            yield json.dumps({"job": "", "stage": "cancelled"}), "Cancelled. Its files were deleted."
+        except AUD3DFaceError as error:
+            raise gr.Error(str(error), duration=None, title="This video", print_exception=False) from error
+        finally:
+            job.cancel()  # does nothing to one that has ended
+
+    def sample(*choices: Any) -> Iterator[tuple[Any, str]]:
+        yield from reconstruct(str(sample_video()), *choices)
+
+    def cancel(request: gr.Request) -> tuple[str, str]:
+        if visits.cancel(str(request.session_hash)):
+            return json.dumps({"job": "", "stage": "cancelled"}), "Cancelled. Its files were deleted."
+        return json.dumps({"job": "", "stage": "cancelled"}), "Nothing is being computed."
+
+    def by_name(video: str | None, faces: str, request: gr.Request) -> tuple[str, dict[str, Any]]:
+        """Reconstructs a video and gives the zip of all files, and what summary.json says.
+
+        Args:
+            video: the video file.
+            faces: "largest" or "all".
+        """
+        if video is None:
+            raise gr.Error("a video is needed", print_exception=False)
+        session = str(request.session_hash)
+        folder = visits.new_folder(session)
+        job = Job(
+            link_or_copy(video, folder),
+            folder,
+            lambda: pipelines(None, None),
+            limits,
+            faces,
+            finished=lambda job: visits.end(session, job),
+        )
+        visits.begin(session, job)
+        job.start()
+        try:
+            last = list(job.states())[-1]
+        except AUD3DFaceError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        summary = json.loads((folder / "results" / "summary.json").read_text())
+        return last["downloads"][0]["path"], summary
+
+    with gr.Blocks(
+        title="au-d3dface", analytics_enabled=False, delete_cache=(300, int(limits.keep_seconds)), fill_width=True
+    ) as page:
+        gr.HTML((HERE / "header.html").read_text(), padding=False)
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=300, elem_id="choices"):
+                video = gr.Video(
+                    label=f"Your video, up to {limits.max_seconds:g} seconds and {limits.max_megabytes} MB",
+                    sources=["upload", "webcam"],
+                    height=250,
+                    elem_id="video",
+                )
+                with gr.Row():
+                    run = gr.Button("Reconstruct", variant="primary", min_width=120, elem_id="run")
+                    try_sample = gr.Button("Try the sample", min_width=120, elem_id="sample")
+                stop = gr.Button("Cancel", variant="stop", size="sm", elem_id="cancel")
+                status = gr.Markdown("", elem_id="status", min_height=44)
+                with gr.Accordion("Options", open=False):
+                    faces = gr.Radio(["Largest face", "Everyone"], value="Largest face", label="Whom")
+                    face_model = gr.Radio(
+                        _face_models(), value="facemesh", label="Face model", info=_about_face_models()
+                    )
+                    extras = gr.CheckboxGroup(list(EXTRAS), label="More files", info="Each takes more time.")
+                    model = gr.Textbox(
+                        label="Checkpoint: a folder or Hub id",
+                        placeholder=pipelines.model or "the one in the package",
+                        visible=local,
+                    )
+                gr.HTML(_privacy(limits, local), padding=False)
+            with gr.Column(scale=3, min_width=320):
+                player = gr.HTML(
+                    "",
+                    html_template=(HERE / "player.html").read_text(),
+                    css_template=(HERE / "player.css").read_text(),
+                    js_on_load="\n".join(
+                        (HERE / name).read_text() for name in ("player_face.js", "player_timeline.js", "player.js")
+                    ),
+                    apply_default_css=False,
+                    elem_id="player",
+                )
+        choices = [faces, face_model, extras, model]
+        shown: dict[str, Any] = {
+            "outputs": [player, status],
+            "concurrency_limit": 1,
+            "concurrency_id": "heavy",
+            "show_progress": "full",
+            "show_progress_on": status,
+            "api_visibility": "private",
+        }
+        events = [
+            run.click(reconstruct, [video, *choices], **shown),
+            try_sample.click(sample, choices, **shown),
+        ]
+        stop.click(cancel, None, [player, status], cancels=events, queue=False, api_visibility="private")
+        with gr.Column(visible=False):  # the programs' way in: gradio_client finds it by its name
+            given, whom = gr.Video(sources=["upload"]), gr.Textbox("largest")
+            packed, said = gr.File(), gr.JSON()
+            gr.Button().click(
+                by_name,
+                [given, whom],
+                [packed, said],
+                api_name="reconstruct",
+                concurrency_limit=1,
+                concurrency_id="heavy",
+            )
+        page.unload(_leave(visits))
+    return page
+
+
+@contextmanager
+def serving(
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    limits: Limits | None = None,
+    local: bool = True,
+) -> Iterator[str]:
+    """The page while the block runs, at the address that is given; every file is deleted at the end.
+
+    Args:
+        host, port: where to listen; without a port, the first free one from 7860 on.
+        model, device: as `Pipelines`.
+        limits: the default ones where not given.
+        local: as `build_app`.
+
+    Raises:
+        UsageError: the port is taken, or the host is not this machine's.
+        AUD3DFaceError: the checkpoint or device cannot be had.
+    """
+    limits = limits or Limits()
+    pipelines = Pipelines(model, device)
+    pipelines(None, None)  # a checkpoint that cannot be loaded is told now
+    visits = Visits(limits.keep_seconds)
+    os.environ["GRADIO_TEMP_DIR"] = str(visits.root / "uploads")  # read by gradio as it starts
+    page = build_app(visits, limits, pipelines, local)
+    threading.Thread(target=_warm_up, args=(pipelines, visits, limits), name="warm-up", daemon=True).start()
+    try:
+        try:
+            _, address, _ = page.queue(max_size=limits.max_waiting, default_concurrency_limit=1).launch(
+                server_name=host,
+                server_port=port,
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                ssr_mode=False,
+                run_history=False,
+                footer_links=["api", "gradio"],
+                max_file_size=f"{limits.max_megabytes}mb",
+                allowed_paths=[str(visits.root)],
+                theme=_theme(),
+                css=(HERE / "page.css").read_text(),
+            )
+        except OSError as error:
+            raise UsageError(f"the page cannot be served at {host}:{port or 7860}: {error}") from error
+        yield address
+    finally:
+        page.close(verbose=False)
+        visits.close()
+
+
+def _warm_up(pipelines: Pipelines, visits: Visits, limits: Limits) -> None:
+    """A short clip through everything, so that the first visitor does not wait for imports and first calls."""
+    from ..video import VideoReader, VideoWriter
+
+    folder = visits.new_folder("warm-up")
+    clip = folder / "warm-up.mp4"
+    try:
+        with VideoReader(sample_video()) as reader, VideoWriter(clip, 30.0, reader.height, reader.width) as writer:
+            for frame in reader:
+                if frame.index == 6:
+                    break
+                writer.write(frame.image)
+        job = Job(clip, folder, lambda: pipelines(None, None), limits)
+        job.start()
+        for _ in job.states():
+            pass
+    except AUD3DFaceError as error:  # visitors will be told the same; the page itself works
+        logging.getLogger(__name__).warning("the page could not be warmed up: %s", error)
+    finally:
+        visits.leave("warm-up")
+
+
+def _theme() -> gr.Theme:
+    fonts = ("system-ui", "sans-serif")  # of the visitor's own system: nothing is fetched from elsewhere
+    return gr.themes.Default(primary_hue="blue", font=fonts, font_mono=("ui-monospace", "monospace"))
+
+
+def _leave(visits: Visits) -> Callable[[gr.Request], None]:
+    def leave(request: gr.Request) -> None:
+        visits.leave(str(request.session_hash))
+
+    return leave
+
+
+def _status(state: dict[str, Any], words: str) -> str:
+    seconds = state["seconds"]
+    if state["stage"] == "done":
+        return f"Done in {seconds['all']:.1f} s."
+    return f"{words} …"
+
+
+def _face_models() -> list[str]:
+    """Those that this machine has the files of."""
+    try:
+        find_ict_facekit()
+    except CheckpointError:
+        return ["facemesh"]
+    return ["facemesh", "ict"]
+
+
+def _about_face_models() -> str:
+    if "ict" in _face_models():
+        return "facemesh has 468 vertices, ict 9,409; the action units are the same."
+    return "468 vertices. The dense ict needs files that are not on this machine."
+
+
+def _privacy(limits: Limits, local: bool) -> str:
+    minutes = f"{limits.keep_seconds / 60:.0f} minutes"
+    where = "to the program on this computer, and nowhere else" if local else "to this server, and nowhere else"
+    return (
+        f'<div class="aud3-privacy"><b>What happens to the video.</b> It leaves the browser when you upload or record '
+        f"it, and goes {where}. Results are deleted when you close this page, start another video or cancel; the "
+        f"upload, and whatever is left of a page that was never closed, {minutes} later at the latest. No history is "
+        "kept. Faces are personal data: upload only people who agree.</div>"
+    )
