@@ -106,7 +106,7 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
         model: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # gradio finds it by its default
-    ) -> Iterator[tuple[Any, str]]:
+    ) -> Iterator[tuple[str, str]]:
         if video is None:
             raise gr.Error("Give a video first: upload one, record one, or take the sample.", print_exception=False)
         # Not only hidden from others: what a browser sends is not to be trusted.
@@ -129,7 +129,7 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
                 words = STAGES.get(state["stage"], state["stage"])
                 total = state["total"]
                 progress((state["done"], total) if total else None, desc=words, unit="frames")
-                yield json.dumps(state), _status(state, words)
+                yield json.dumps(state), "" if state["stage"] != "done" else f"Done in {state['seconds']['all']:.1f} s."
         except Cancelled:
             yield json.dumps({"job": "", "stage": "cancelled"}), "Cancelled. Its files were deleted."
         except AUD3DFaceError as error:
@@ -137,8 +137,15 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
         finally:
             job.cancel()  # does nothing to one that has ended
 
-    def sample(*choices: Any) -> Iterator[tuple[Any, str]]:
-        yield from reconstruct(str(sample_video()), *choices)
+    def sample(
+        faces: str,
+        face_model: str,
+        extras: list[str],
+        model: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[str, str]]:
+        yield from reconstruct(str(sample_video()), faces, face_model, extras, model, request, progress)
 
     def cancel(request: gr.Request) -> tuple[str, str]:
         if visits.cancel(str(request.session_hash)):
@@ -180,16 +187,16 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=300, elem_id="choices"):
                 video = gr.Video(
-                    label=f"Your video, up to {limits.max_seconds:g} seconds and {limits.max_megabytes} MB",
+                    label="Your video",
                     sources=["upload", "webcam"],
                     height=250,
                     elem_id="video",
                 )
                 with gr.Row():
-                    run = gr.Button("Reconstruct", variant="primary", min_width=120, elem_id="run")
-                    try_sample = gr.Button("Try the sample", min_width=120, elem_id="sample")
-                stop = gr.Button("Cancel", variant="stop", size="sm", elem_id="cancel")
-                status = gr.Markdown("", elem_id="status", min_height=44)
+                    run = gr.Button("Reconstruct", variant="primary", min_width=110, elem_id="run")
+                    stop = gr.Button("Cancel", min_width=90, scale=0, elem_id="cancel")
+                try_sample = gr.Button("Try the sample clip", size="sm", elem_id="sample")
+                status = gr.Markdown("", elem_id="status", min_height=76)
                 with gr.Accordion("Options", open=False):
                     faces = gr.Radio(["Largest face", "Everyone"], value="Largest face", label="Whom")
                     face_model = gr.Radio(
@@ -284,7 +291,8 @@ def serving(
                 max_file_size=f"{limits.max_megabytes}mb",
                 allowed_paths=[str(visits.root)],
                 theme=_theme(),
-                css=(HERE / "page.css").read_text(),
+                # gradio's own `css` reaches only what is inside its columns.
+                head=f"<style>{(HERE / 'page.css').read_text()}</style>",
             )
         except OSError as error:
             raise UsageError(f"the page cannot be served at {host}:{port or 7860}: {error}") from error
@@ -328,13 +336,6 @@ def _leave(visits: Visits) -> Callable[[gr.Request], None]:
     return leave
 
 
-def _status(state: dict[str, Any], words: str) -> str:
-    seconds = state["seconds"]
-    if state["stage"] == "done":
-        return f"Done in {seconds['all']:.1f} s."
-    return f"{words} …"
-
-
 def _face_models() -> list[str]:
     """Those that this machine has the files of."""
     try:
@@ -354,8 +355,10 @@ def _privacy(limits: Limits, local: bool) -> str:
     minutes = f"{limits.keep_seconds / 60:.0f} minutes"
     where = "to the program on this computer, and nowhere else" if local else "to this server, and nowhere else"
     return (
-        f'<div class="aud3-privacy"><b>What happens to the video.</b> It leaves the browser when you upload or record '
-        f"it, and goes {where}. Results are deleted when you close this page, start another video or cancel; the "
-        f"upload, and whatever is left of a page that was never closed, {minutes} later at the latest. No history is "
-        "kept. Faces are personal data: upload only people who agree.</div>"
+        f'<div class="aud3-privacy"><b>What it takes.</b> Up to {limits.max_seconds:g} seconds and '
+        f"{limits.max_megabytes} MB of video in which a face is seen; one video is computed at a time.<br>"
+        f"<b>What happens to the video.</b> It leaves the browser when you upload or record it, and goes {where}. "
+        "Results are deleted when you close this page, start another video or cancel; the upload, and whatever is left "
+        f"of a page that was never closed, {minutes} later at the latest. No history is kept. Faces are personal data: "
+        "upload only people who agree.</div>"
     )

@@ -43,6 +43,7 @@ function startAnew() {
   const lanes = find(".timeline"); lanes.getContext("2d").clearRect(0, 0, lanes.width, lanes.height);
   if (idle) { video.removeAttribute("src"); video.load(); return; }
   show("video");
+  if (element.getBoundingClientRect().top > innerHeight * 0.6) element.scrollIntoView({behavior: "smooth"});  // phones
   if (!face.gl) find(".live").textContent = "This browser has no WebGL; everything but the 3D face works";
   find(".live").hidden = !!face.gl;
 }
@@ -235,6 +236,7 @@ video.addEventListener("error", () => {
   if (source === "video" && state?.overlay) show("overlay");
 });
 
+find(".pose").checked = true;  // gradio's template does not keep the attribute
 find(".play").addEventListener("click", () => (playing ? pause() : play()));
 find(".seek").addEventListener("input", (event) => { pause(); seek(Number(event.target.value)); });
 find(".speed").addEventListener("change", () => { video.playbackRate = Number(find(".speed").value); });

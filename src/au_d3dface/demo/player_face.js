@@ -188,7 +188,7 @@ class FaceView {
 
   projected(turn, aspect) {
     const distance = 3.4 * this.radius / this.zoom, near = distance / 20, far = distance + 4 * this.radius;
-    const focal = 3.0 * Math.min(1, aspect), k = this.centre, m = new Float32Array(16);
+    const focal = 3.7 * Math.min(1, aspect), k = this.centre, m = new Float32Array(16);
     const shift = [0, 1, 2].map((i) => -(turn[3 * i] * k[0] + turn[3 * i + 1] * k[1] + turn[3 * i + 2] * k[2]));
     shift[2] -= distance;
     for (let column = 0; column < 4; column++) {

@@ -91,9 +91,9 @@ class Timeline {
       if (!person.valid[i]) continue;
       const next = i + 1 < scene.times.length ? scene.times[i + 1] : scene.times[i] + 2 * half;
       if (next < this.from || scene.times[i] > this.to) continue;
-      const p = person.probabilities[i * units + row] / 255, x = this.x(scene.times[i]);
+      const p = person.probabilities[i * units + row] / 255, x = Math.round(this.x(scene.times[i]));
       pen.fillStyle = person.active[i * units + row] ? "#2f6db5" : "#9db6d3";
-      pen.fillRect(x, base - p * tall, Math.max(this.x(next) - x, 0.5) + 0.3, p * tall);
+      pen.fillRect(x, base - p * tall, Math.max(Math.round(this.x(next)) - x, 1), p * tall);
     }
   }
 
