@@ -25,6 +25,9 @@ from .visits import Visits, link_or_copy
 
 HERE = Path(__file__).parent
 
+UPLOADS = "GRADIO_TEMP_DIR"
+"""Environment variable with the folder of uploads, which gradio reads as a page is built."""
+
 EXTRAS = {
     "Pictures of six moments (strip)": "strip",
     "One mesh a frame (obj)": "obj",
@@ -274,10 +277,12 @@ def serving(
     pipelines = Pipelines(model, device)
     pipelines(None, None)  # a checkpoint that cannot be loaded is told now
     visits = Visits(limits.keep_seconds)
-    os.environ["GRADIO_TEMP_DIR"] = str(visits.root / "uploads")  # read by gradio as it starts
-    page = build_app(visits, limits, pipelines, local)
+    page = None
+    uploads = os.environ.get(UPLOADS)
+    os.environ[UPLOADS] = str(visits.root / "uploads")
     threading.Thread(target=_warm_up, args=(pipelines, visits, limits), name="warm-up", daemon=True).start()
     try:
+        page = build_app(visits, limits, pipelines, local)
         try:
             _, address, _ = page.queue(max_size=limits.max_waiting, default_concurrency_limit=1).launch(
                 server_name=host,
@@ -298,8 +303,12 @@ def serving(
             raise UsageError(f"the page cannot be served at {host}:{port or 7860}: {error}") from error
         yield address
     finally:
-        page.close(verbose=False)
+        if page is not None:
+            page.close(verbose=False)
         visits.close()
+        os.environ.pop(UPLOADS)
+        if uploads is not None:
+            os.environ[UPLOADS] = uploads
 
 
 def _warm_up(pipelines: Pipelines, visits: Visits, limits: Limits) -> None:
