@@ -233,8 +233,8 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
             "api_visibility": "private",
         }
         events = [
-            run.click(reconstruct, [video, *choices], **shown),
-            try_sample.click(sample, choices, **shown),
+            run.click(reconstruct, [video, *choices], api_name="page", **shown),
+            try_sample.click(sample, choices, api_name="sample", **shown),
         ]
         stop.click(cancel, None, [player, status], cancels=events, queue=False, api_visibility="private")
         with gr.Column(visible=False):  # the programs' way in: gradio_client finds it by its name
