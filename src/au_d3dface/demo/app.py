@@ -28,6 +28,11 @@ HERE = Path(__file__).parent
 UPLOADS = "GRADIO_TEMP_DIR"
 """Environment variable with the folder of uploads, which gradio reads as a page is built."""
 
+NOTHING = json.dumps({"job": "", "stage": "nothing"})
+"""What empties the player."""
+
+CANCELLED = "Cancelled. Its files were deleted."
+
 EXTRAS = {
     "Pictures of six moments (strip)": "strip",
     "One mesh a frame (obj)": "obj",
@@ -134,8 +139,9 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
                 progress((state["done"], total) if total else None, desc=words, unit="frames")
                 yield json.dumps(state), "" if state["stage"] != "done" else f"Done in {state['seconds']['all']:.1f} s."
         except Cancelled:
-            yield json.dumps({"job": "", "stage": "cancelled"}), "Cancelled. Its files were deleted."
+            yield NOTHING, CANCELLED
         except AUD3DFaceError as error:
+            yield NOTHING, ""
             raise gr.Error(str(error), duration=None, title="This video", print_exception=False) from error
         finally:
             job.cancel()  # does nothing to one that has ended
@@ -150,10 +156,13 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
     ) -> Iterator[tuple[str, str]]:
         yield from reconstruct(str(sample_video()), faces, face_model, extras, model, request, progress)
 
-    def cancel(request: gr.Request) -> tuple[str, str]:
+    def cancel(request: gr.Request) -> tuple[Any, str]:
         if visits.cancel(str(request.session_hash)):
-            return json.dumps({"job": "", "stage": "cancelled"}), "Cancelled. Its files were deleted."
-        return json.dumps({"job": "", "stage": "cancelled"}), "Nothing is being computed."
+            return NOTHING, CANCELLED
+        return (
+            gr.skip(),
+            "Nothing is being computed for you.",
+        )  # a finished result stays; a waiting one leaves the queue
 
     def by_name(video: str | None, faces: str, request: gr.Request) -> tuple[str, dict[str, Any]]:
         """Reconstructs a video and gives the zip of all files, and what summary.json says.

@@ -142,9 +142,14 @@ class Job:
 
     def _run(self) -> None:
         try:
-            with ONE_AT_A_TIME:
+            self._tell("waiting", 0, None, force=True)
+            while not ONE_AT_A_TIME.acquire(timeout=_SECONDS_A_STATE):
+                self._check()
+            try:
                 self._check()
                 self._compute()
+            finally:
+                ONE_AT_A_TIME.release()
             self._queue.put(None)
         except Exception as error:  # noqa: BLE001  # told to the page, whose generator raises it
             shutil.rmtree(self.folder, ignore_errors=True)

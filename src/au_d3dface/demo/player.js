@@ -17,7 +17,7 @@ async function receive(next) {
   const fresh = !state || next.job !== state.job;
   state = next;
   if (fresh) startAnew();
-  if (next.stage === "cancelled") return;
+  if (!next.job) return;
   stages();
   find(".notes").hidden = !next.warnings.length;
   find(".notes").textContent = next.warnings.join(" ");
