@@ -205,6 +205,28 @@ def test_two_visitors_at_once(browser: Any, server: str, clip: Path) -> None:
     pages[1].close()
 
 
+def test_a_recording_of_the_webcam(server: str, clip: Path, tmp_path: Path) -> None:
+    """Chromium's stand-in for a camera shows the clip; what it records has no length in its header."""
+    with VideoReader(clip) as reader, (tmp_path / "camera.mjpeg").open("wb") as camera:
+        for frame in reader:
+            Image.fromarray(frame.image).save(camera, "jpeg")
+    stand_in = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with chromium(*stand_in, f"--use-file-for-fake-video-capture={tmp_path / 'camera.mjpeg'}") as browser:
+        page = opened(browser, server)
+        page.click('#video button[aria-label="Capture from camera"]')
+        page.click("#video button:has-text('Webcam')")
+        page.click("#video button:has-text('Record')")
+        page.wait_for_timeout(2000)
+        page.click("#video button:has-text('Stop')")
+        page.wait_for_selector("#video video[src], #video video source", timeout=SECONDS, state="attached")
+        page.wait_for_timeout(500)
+        page.click("#run")
+        reached(page, "stage=done")
+        shown = float(page.text_content("#player .clock").split("/")[1].removesuffix("s"))
+        assert 1 < shown < 6
+        page.close()
+
+
 def test_nothing_is_wider_than_a_phone(browser: Any, server: str) -> None:
     page = opened(browser, server, 390, 844)
     page.click("#sample")

@@ -16,14 +16,14 @@ LOCAL = ("http://127.0.0.1", "http://localhost", "data:", "blob:")
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """Playwright's browser; skips the test where there is none."""
+def chromium(*flags: str) -> Iterator[Any]:
+    """Playwright's browser with more command-line flags; skips the test where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if executable is None:
         pytest.skip("no Chromium is installed")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=executable, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:

@@ -201,7 +201,7 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
                 video = gr.Video(
                     label="Your video",
                     sources=["upload", "webcam"],
-                    height=250,
+                    height=300,
                     elem_id="video",
                 )
                 with gr.Row():

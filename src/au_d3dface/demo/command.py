@@ -26,7 +26,13 @@ def add_demo(commands) -> None:
     command.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     command.add_argument("--model", metavar="NAME", help="a folder or Hub id (default: the bundled checkpoint)")
     command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
-    command.add_argument("--max-seconds", type=float, default=30.0, metavar="S", help="of video (default: %(default)s)")
+    command.add_argument(
+        "--max-seconds",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="of video, with 10 MB a second (default: %(default)s)",
+    )
     command.set_defaults(run=_demo)
 
 
@@ -49,7 +55,7 @@ def _demo(options: argparse.Namespace) -> int:
         options.port,
         options.model,
         options.device,
-        Limits(max_seconds=options.max_seconds),
+        Limits(max_seconds=options.max_seconds, max_megabytes=max(100, round(10 * options.max_seconds))),
         local=options.host in LOOPBACK,
     ) as address:
         print(f"The page is at {address}  (Ctrl-C ends it)", flush=True)
