@@ -3,6 +3,7 @@
 `Job.messages` is what the page's generator reads: the state that the player shows, whenever it has changed.
 """
 
+import gc
 import logging
 import queue
 import shutil
@@ -96,7 +97,6 @@ class Job:
         self.faces = faces
         self.formats = tuple(name for name in FORMATS if name in (*DEFAULT_FORMATS, *formats))
         self.state = State(job=folder.name, video=str(video))
-        self.result: Reconstruction | None = None
         self._pipeline, self._finished = pipeline, finished
         self._queue: queue.Queue[dict[str, Any] | Exception | None] = queue.Queue()
         self._cancelled = threading.Event()
@@ -156,6 +156,7 @@ class Job:
             self._queue.put(self._told_to_people(error))
         finally:
             self._finished(self)
+            gc.collect()  # figures and trackers hold each other; a server of large arrays should not wait for chance
 
     def _compute(self) -> None:
         self._began = time.perf_counter()
@@ -163,33 +164,32 @@ class Job:
         self._tell("loading", 0, None, force=True)
         pipeline = tapped(self._pipeline(), self._show_live)
         pipeline.reader = partial(LimitedReader, limits=self.limits)
-        self.result = pipeline.reconstruct(
+        result = pipeline.reconstruct(
             self.video,
             faces=self.faces,
             appearance=any(name in NEED_APPEARANCE for name in self.formats),
             progress=self._tell,
         )
-        self.state.warnings = [self._without_folder(text) for text in self.result.warnings]
+        self.state.warnings = [self._without_folder(text) for text in result.warnings]
         scene = self.folder / "scene.bin"
-        scene.write_bytes(pack_scene(self.result.sequences))
+        scene.write_bytes(pack_scene(result.sequences))
         self.state.scene, self.state.live = str(scene), []
-        self.state.seconds |= {**self.result.seconds, "whole": self._elapsed()}
+        self.state.seconds |= {**result.seconds, "whole": self._elapsed()}
         self.state.seconds.setdefault("first", self.state.seconds["whole"])
         self._tell("files", 0, None, force=True)
-        self._write_files(pipeline)
+        self._write_files(pipeline, result)
         self.state.seconds["all"] = self._elapsed()
         self._tell("done", 1, 1, force=True)
 
-    def _write_files(self, pipeline: AUD3DFacePipeline) -> None:
-        assert self.result is not None
+    def _write_files(self, pipeline: AUD3DFacePipeline, result: Reconstruction) -> None:
         results = self.folder / "results"
         settings = {"video": self.video.name, "faces": self.faces, "formats": self.formats, "page": True}
         written = write_outputs(
-            self.result.sequences,
+            result.sequences,
             results,
             self.formats,
-            {"settings": settings, "warnings": self.state.warnings, "seconds": self.result.seconds},
-            self.result.timestamps,
+            {"settings": settings, "warnings": self.state.warnings, "seconds": result.seconds},
+            result.timestamps,
             pipeline.model.config.action_units,
             progress=self._tell,
             per_face=self.faces == "all",
