@@ -1,6 +1,9 @@
 """`au-d3dface demo`: what is refused, and how."""
 
+import os
+import signal
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -40,3 +43,25 @@ def test_a_port_that_is_taken(capsys):
         port = taken.getsockname()[1]
         assert main(["demo", "--port", str(port)]) == 2
     assert str(port) in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_it_and_deletes_every_file(tmp_path):
+    pytest.importorskip("gradio")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "au_d3dface.cli", "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    try:
+        assert "http://127.0.0.1:" in process.stdout.readline()
+        assert list(tmp_path.glob("au-d3dface-demo-*"))
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    assert not list(tmp_path.glob("au-d3dface-demo-*"))

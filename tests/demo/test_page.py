@@ -227,6 +227,23 @@ def test_a_recording_of_the_webcam(server: str, clip: Path, tmp_path: Path) -> N
         page.close()
 
 
+def test_a_video_that_browsers_cannot_play(browser: Any, server: str, clip: Path, tmp_path: Path, make_video) -> None:
+    """The HEVC of phones: the face comes all the same, and the video with the mesh is shown as soon as there is one."""
+    with VideoReader(clip) as reader:
+        path = make_video(tmp_path / "phone.mp4", (frame.image for frame in reader), codec="libx265")
+    page = opened(browser, server)
+    page.set_input_files("#video input[type=file]", path)
+    page.wait_for_timeout(1500)
+    page.click("#run")
+    reached(page, "result=whole")
+    page.get_by_text("This browser cannot play this kind of video").wait_for(timeout=SECONDS)
+    reached(page, "stage=done")
+    page.wait_for_function("document.querySelector('#player video').currentTime > 0.2", timeout=SECONDS)
+    assert "overlay.mp4" in page.evaluate("document.querySelector('#player video').currentSrc")
+    assert moment(page) > 0.1
+    page.close()
+
+
 def test_nothing_is_wider_than_a_phone(browser: Any, server: str) -> None:
     page = opened(browser, server, 390, 844)
     page.click("#sample")

@@ -26,7 +26,7 @@ async function receive(next) {
   if (next.overlay) {
     const button = find('[data-video="overlay"]');
     button.disabled = false;
-    if (!playable) show("overlay");
+    if (!playable) { show("overlay"); play(); }
   }
   if (next.downloads.length && find(".files").hidden) files();
 }
