@@ -5,7 +5,7 @@ import time
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is imported; see au_d3dface.cli
 
-from au_d3dface.demo.app import serving
+from au_d3dface.demo.server import serving
 
 if __name__ == "__main__":
     with serving(host="0.0.0.0", port=7860, local=False):

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from au_d3dface.demo.app import serving
+from au_d3dface.demo.server import serving
 
 WIDTH, HEIGHT = 1280, 1180
 SMILE = 3.4  # seconds into the sample

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from chromium import chromium
 
-import au_d3dface.demo.app as app
+import au_d3dface.demo.server as server
 from au_d3dface.assets import sample_video
 from au_d3dface.video import VideoReader, VideoWriter
 
@@ -32,19 +32,19 @@ def main() -> None:
     options = parser.parse_args()
     roots: list[Path] = []
 
-    class Watched(app.Visits):
+    class Watched(server.Visits):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             roots.append(self.root)
 
-    app.Visits = Watched  # type: ignore[misc]
+    server.Visits = Watched  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
         with VideoReader(sample_video()) as reader, VideoWriter(clip, 30, reader.height, reader.width) as writer:
             for frame in reader:
                 if frame.index < 90:
                     writer.write(frame.image)
-        with app.serving() as address, chromium() as browser:
+        with server.serving() as address, chromium() as browser:
             time.sleep(10)  # the server warms up
             found: list[dict[str, float]] = []
             print(f"before: {memory():.0f} MB, {disk(roots[0]):.1f} MB on disk")

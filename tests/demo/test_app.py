@@ -8,8 +8,9 @@ pytest.importorskip("gradio", reason="gradio is not installed")
 
 import gradio as gr
 
-from au_d3dface.demo.app import Pipelines, build_app
+from au_d3dface.demo.app import build_app
 from au_d3dface.demo.limits import Limits
+from au_d3dface.demo.pipelines import Pipelines
 from au_d3dface.demo.visits import Visits
 from au_d3dface.errors import CheckpointError
 

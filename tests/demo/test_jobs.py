@@ -1,13 +1,16 @@
 """Jobs of the page over real clips: results come in stages, cancelling stops, errors are the command line's."""
 
+import copy
 import time
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from au_d3dface.demo.jobs import Cancelled, Job, described
 from au_d3dface.demo.limits import Limits
+from au_d3dface.demo.live import tapped
 from au_d3dface.demo.visits import link_or_copy
 from au_d3dface.errors import InputError, NoFaceError
 from au_d3dface.export.formats import FORMATS
@@ -92,6 +95,18 @@ def test_no_face_is_told(make_job, tmp_path, make_video):
     job.start()
     with pytest.raises(NoFaceError, match=r"any of the 5 frames of empty\.mp4"):
         list(job.states())
+
+
+def test_the_shared_pipeline_stays_as_it_is(pipeline):
+    """Also where there are no live results, as with DECA."""
+    for one in (pipeline, copy.copy(pipeline)):
+        if one is not pipeline:
+            one.coarse = SimpleNamespace(name="deca")
+        before = dict(vars(one))
+        other = tapped(one, lambda scene: None)
+        assert (other.tracker is one.tracker) == (one is not pipeline)
+        other.reader = None
+        assert vars(one) == before
 
 
 def test_every_kind_of_file_is_described():

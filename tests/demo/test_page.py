@@ -16,7 +16,7 @@ from PIL import Image
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 
-from au_d3dface.demo.app import serving
+from au_d3dface.demo.server import serving
 from au_d3dface.video import VideoReader
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]  # each test starts a browser, the first one the server

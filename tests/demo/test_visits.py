@@ -13,6 +13,9 @@ class Work:
     def cancel(self) -> None:
         self.cancelled = True
 
+    def join(self, timeout: float | None = None) -> bool:
+        return True
+
 
 @pytest.fixture
 def visits(tmp_path):
@@ -77,3 +80,19 @@ def test_a_visitors_copy_outlives_the_upload(tmp_path, visits):
     own = link_or_copy(upload, visits.new_folder("me"))
     upload.unlink()
     assert (own.name, own.read_bytes()) == ("face.mp4", b"film")
+
+
+def test_closing_waits_for_what_is_still_writing(tmp_path):
+    """A cancelled job may make its folder anew before it notices."""
+    visits = Visits(keep_seconds=1000, root=tmp_path / "root")
+    folder = visits.new_folder("me")
+
+    class Late(Work):
+        def join(self, timeout: float | None = None) -> bool:
+            folder.mkdir(parents=True)
+            (folder / "late.bin").write_bytes(b"1")
+            return True
+
+    visits.begin("me", Late())
+    visits.close()
+    assert not (tmp_path / "root").exists()

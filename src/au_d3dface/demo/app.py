@@ -1,32 +1,21 @@
-"""The page itself, in gradio: what people choose on the left, the player with everything else beside it.
-
-`build_app` makes it, `launch` serves it; the Space's demo/app.py and `au-d3dface demo` both call `launch`.
-"""
+"""The page itself, in gradio: what people choose on the left, the player with everything else beside it."""
 
 import json
-import logging
-import os
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ..assets import sample_video
-from ..errors import AUD3DFaceError, CheckpointError, UsageError
+from ..errors import AUD3DFaceError, CheckpointError
 from ..face_models import find_ict_facekit
-from ..pipeline_au_d3dface import AUD3DFacePipeline
 from .jobs import Cancelled, Job
 from .limits import Limits
+from .pipelines import Pipelines
 from .visits import Visits, link_or_copy
 
 HERE = Path(__file__).parent
-
-UPLOADS = "GRADIO_TEMP_DIR"
-"""Environment variable with the folder of uploads, which gradio reads as a page is built."""
 
 NOTHING = json.dumps({"job": "", "stage": "nothing"})
 """What empties the player."""
@@ -62,37 +51,6 @@ STAGES = {
     "done": "Done",
 }
 """What a stage of the pipeline or of the exports is called on the page."""
-
-
-@dataclass
-class Pipelines:
-    """The last few pipelines that were asked for, loaded once each.
-
-    Attributes:
-        model: the checkpoint where none is chosen; None for the bundled one.
-        device: of the networks.
-        keep: how many are kept in memory.
-    """
-
-    model: str | None = None
-    device: str = "auto"
-    keep: int = 2
-    _loaded: dict[tuple[str | None, str | None], AUD3DFacePipeline] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __call__(self, model: str | None, face_model: str | None) -> AUD3DFacePipeline:
-        """The pipeline of a checkpoint and face model; None stands for the default of each.
-
-        Raises:
-            AUD3DFaceError: as `AUD3DFacePipeline.from_pretrained`.
-        """
-        key = (model or self.model, face_model)
-        with self._lock:
-            if key not in self._loaded:
-                while len(self._loaded) >= self.keep:
-                    del self._loaded[next(iter(self._loaded))]
-                self._loaded[key] = AUD3DFacePipeline.from_pretrained(key[0], face_model=face_model, device=self.device)
-            return self._loaded[key]
 
 
 def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool) -> gr.Blocks:
@@ -259,92 +217,6 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
             )
         page.unload(_leave(visits))
     return page
-
-
-@contextmanager
-def serving(
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    model: str | None = None,
-    device: str = "auto",
-    limits: Limits | None = None,
-    local: bool = True,
-) -> Iterator[str]:
-    """The page while the block runs, at the address that is given; every file is deleted at the end.
-
-    Args:
-        host, port: where to listen; without a port, the first free one from 7860 on.
-        model, device: as `Pipelines`.
-        limits: the default ones where not given.
-        local: as `build_app`.
-
-    Raises:
-        UsageError: the port is taken, or the host is not this machine's.
-        AUD3DFaceError: the checkpoint or device cannot be had.
-    """
-    limits = limits or Limits()
-    pipelines = Pipelines(model, device)
-    pipelines(None, None)  # a checkpoint that cannot be loaded is told now
-    visits = Visits(limits.keep_seconds)
-    page = None
-    uploads = os.environ.get(UPLOADS)
-    os.environ[UPLOADS] = str(visits.root / "uploads")
-    threading.Thread(target=_warm_up, args=(pipelines, visits, limits), name="warm-up", daemon=True).start()
-    try:
-        page = build_app(visits, limits, pipelines, local)
-        try:
-            _, address, _ = page.queue(max_size=limits.max_waiting, default_concurrency_limit=1).launch(
-                server_name=host,
-                server_port=port,
-                prevent_thread_lock=True,
-                quiet=True,
-                share=False,
-                ssr_mode=False,
-                run_history=False,
-                footer_links=["api", "gradio"],
-                max_file_size=f"{limits.max_megabytes}mb",
-                allowed_paths=[str(visits.root)],
-                theme=_theme(),
-                # gradio's own `css` reaches only what is inside its columns.
-                head=f"<style>{(HERE / 'page.css').read_text()}</style>",
-            )
-        except OSError as error:
-            raise UsageError(f"the page cannot be served at {host}:{port or 7860}: {error}") from error
-        yield address
-    finally:
-        if page is not None:
-            page.close(verbose=False)
-        visits.close()
-        os.environ.pop(UPLOADS)
-        if uploads is not None:
-            os.environ[UPLOADS] = uploads
-
-
-def _warm_up(pipelines: Pipelines, visits: Visits, limits: Limits) -> None:
-    """A short clip through everything, so that the first visitor does not wait for imports and first calls."""
-    from ..video import VideoReader, VideoWriter
-
-    folder = visits.new_folder("warm-up")
-    clip = folder / "warm-up.mp4"
-    try:
-        with VideoReader(sample_video()) as reader, VideoWriter(clip, 30.0, reader.height, reader.width) as writer:
-            for frame in reader:
-                if frame.index == 6:
-                    break
-                writer.write(frame.image)
-        job = Job(clip, folder, lambda: pipelines(None, None), limits)
-        job.start()
-        for _ in job.states():
-            pass
-    except AUD3DFaceError as error:  # visitors will be told the same; the page itself works
-        logging.getLogger(__name__).warning("the page could not be warmed up: %s", error)
-    finally:
-        visits.leave("warm-up")
-
-
-def _theme() -> gr.Theme:
-    fonts = ("system-ui", "sans-serif")  # of the visitor's own system: nothing is fetched from elsewhere
-    return gr.themes.Default(primary_hue="blue", font=fonts, font_mono=("ui-monospace", "monospace"))
 
 
 def _leave(visits: Visits) -> Callable[[gr.Request], None]:

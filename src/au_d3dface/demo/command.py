@@ -47,8 +47,8 @@ def _demo(options: argparse.Namespace) -> int:
         raise MissingDependencyError(
             f"the page needs gradio, which is not installed ({error}): pip install 'au-d3dface[demo]'"
         ) from error
-    from .app import serving
     from .limits import Limits
+    from .server import serving
 
     with serving(
         options.host,

@@ -11,6 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -153,6 +154,10 @@ class Job:
             self._queue.put(None)
         except Exception as error:  # noqa: BLE001  # told to the page, whose generator raises it
             shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(
+                OSError
+            ):  # that of the visit, made anew where the visitor left while files were being written
+                self.folder.parent.rmdir()
             self._queue.put(self._told_to_people(error))
         finally:
             self._finished(self)

@@ -83,7 +83,7 @@ class TappedTracker:
 
 
 def tapped(pipeline: AUD3DFacePipeline, show: Callable[[bytes], None]) -> AUD3DFacePipeline:
-    """The pipeline with a tapped tracker; as it is where live use is impossible (video checkpoints, DECA).
+    """A copy of the pipeline with a tapped tracker; with its own where live use is impossible (video checkpoints, DECA).
 
     With a dense face the stream shows the network's own mesh; the dense one comes with the whole-clip result.
     """
@@ -92,7 +92,7 @@ def tapped(pipeline: AUD3DFacePipeline, show: Callable[[bytes], None]) -> AUD3DF
     try:
         AUD3DFaceStream(_with_tracker(sparse, _Replay))
     except AUD3DFaceError:  # says which of its needs the pipeline lacks
-        return pipeline
+        return copy.copy(pipeline)
     return _with_tracker(pipeline, lambda: TappedTracker(pipeline.tracker(), sparse, show))
 
 

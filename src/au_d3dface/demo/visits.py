@@ -10,12 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+_PATIENCE = 10.0
+"""Seconds that a closing server waits for a cancelled job, which would otherwise write where nothing is left."""
+
 
 class Cancellable(Protocol):
     """What a visit can have under way."""
 
     def cancel(self) -> None:
         """Asks it to stop soon; it removes its own files then."""
+        ...
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits for its end; whether it has come."""
         ...
 
 
@@ -110,10 +117,14 @@ class Visits:
         return len(old)
 
     def close(self) -> None:
-        """Ends every visit and deletes the root."""
+        """Ends every visit and deletes the root, once what was under way has noticed."""
         self._closed.set()
+        with self._lock:
+            jobs = [job for visit in self._visits.values() for job in visit.jobs]
         for session in list(self._visits):
             self.leave(session)
+        for job in jobs:
+            job.join(_PATIENCE)
         _remove(self.root)
 
     def _sweep_for_ever(self) -> None:
