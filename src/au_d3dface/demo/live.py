@@ -83,7 +83,7 @@ class TappedTracker:
 
 
 def tapped(pipeline: AUD3DFacePipeline, show: Callable[[bytes], None]) -> AUD3DFacePipeline:
-    """A copy of the pipeline with a tapped tracker; with its own where live use is impossible (video checkpoints, DECA).
+    """A copy of the pipeline with a tapped tracker; with its own where live use is impossible (video branch, DECA).
 
     With a dense face the stream shows the network's own mesh; the dense one comes with the whole-clip result.
     """
