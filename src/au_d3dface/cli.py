@@ -1,5 +1,5 @@
 """The command line: au-d3dface reconstruct | assets ict-facekit; `evaluate` is in evaluation.commands, `prepare` in
-preparation, `prepare check` in preparation_check, `assets convert` in conversion.
+preparation, `prepare check` in preparation_check, `assets convert` in conversion, `demo` in demo.command.
 
 Exit statuses: 0 success, 1 an unexpected error, 2 a usage error, 3 no face found, 4 the input cannot be read, 5 the
 output cannot be written, 6 a checkpoint or face model is missing or damaged, 7 something outside the package is
@@ -16,6 +16,7 @@ from pathlib import Path
 from . import __version__
 from .command_line import SAMPLE, Interrupts, ProgressBar, add_landmarker_option, add_model_options, input_path
 from .conversion import add_convert
+from .demo.command import add_demo
 from .errors import AUD3DFaceError, NoFaceError, UsageError
 from .evaluation.commands import add_evaluate
 from .preparation import add_prepare
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add_prepare(commands)
     add_prepare_check(commands)
     _add_assets(commands)
+    add_demo(commands)
     return parser
 
 

@@ -1,7 +1,6 @@
 """face.glb in a real browser: gradio's viewer shows the face upright, from the front, and moving."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,33 +10,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import chromium, keep_local
 from PIL import Image
 
 from au_d3dface.export.glb import write_glb
 from au_d3dface.face_sequence import FaceSequence
 
 SIZE = 400
-FLAGS = (
-    *("--no-sandbox", "--headless", "--disable-gpu", "--use-gl=angle", "--use-angle=swiftshader"),
-    *("--enable-unsafe-swiftshader", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run"),
-)
 
 
 @pytest.fixture
 def page() -> Iterator[Any]:
     """A page of a headless Chromium that reaches this machine only."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if executable is None:
-        pytest.skip("no Chromium is installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": SIZE, "height": SIZE + 100})
-        local = ("http://127.0.0.1", "http://localhost", "data:", "blob:")
-        page.route("**/*", lambda route: route.continue_() if route.request.url.startswith(local) else route.abort())
+        keep_local(page)
         yield page
-        browser.close()
 
 
 def picture_of(page: Any) -> np.ndarray:

@@ -1,0 +1,254 @@
+"""The page itself, in gradio: what people choose on the left, the player with everything else beside it."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..assets import sample_video
+from ..errors import AUD3DFaceError, CheckpointError
+from ..face_models import find_ict_facekit
+from .jobs import Cancelled, Job
+from .limits import Limits
+from .pipelines import Pipelines
+from .visits import Visits, link_or_copy
+
+HERE = Path(__file__).parent
+
+NOTHING = json.dumps({"job": "", "stage": "nothing"})
+"""What empties the player."""
+
+CANCELLED = "Cancelled. Its files were deleted."
+
+EXTRAS = {
+    "Pictures of six moments (strip)": "strip",
+    "One mesh a frame (obj)": "obj",
+    "Skin colours (texture)": "texture",
+    "Rendered face beside the video (render)": "render",
+}
+
+STAGES = {
+    "waiting": "Waiting for the video before yours",
+    "loading": "Loading the checkpoint",
+    "tracking": "Following the face",
+    "fitting": "Fitting the 3D face",
+    "pictures": "Looking at the pictures again",
+    "network": "Refining and reading action units",
+    "appearance": "Estimating skin colours",
+    "files": "Writing files",
+    "csv": "Writing the table",
+    "npz": "Writing the arrays",
+    "obj": "Writing the meshes",
+    "glb": "Writing the animated face",
+    "strip": "Drawing the strip",
+    "texture": "Drawing the skin colours",
+    "timeline": "Drawing the timeline",
+    "overlay": "Drawing on the video",
+    "render": "Rendering the face",
+    "zip": "Packing all files",
+    "done": "Done",
+}
+"""What a stage of the pipeline or of the exports is called on the page."""
+
+
+def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool) -> gr.Blocks:
+    """The page.
+
+    Args:
+        visits: where files go.
+        limits: what is taken.
+        pipelines: gives the networks.
+        local: whether only this computer's own people reach the page, who may name any checkpoint; to others a text
+            box for a folder or Hub id would be a way to read this machine's folders or to fill its disk.
+    """
+
+    def reconstruct(
+        video: str | None,
+        faces: str,
+        face_model: str,
+        extras: list[str],
+        model: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  # gradio finds it by its default
+    ) -> Iterator[tuple[str, str]]:
+        if video is None:
+            raise gr.Error("Give a video first: upload one, record one, or take the sample.", print_exception=False)
+        # Not only hidden from others: what a browser sends is not to be trusted.
+        named = ((model or "").strip() or None) if local else None
+        session = str(request.session_hash)
+        folder = visits.new_folder(session)
+        job = Job(
+            link_or_copy(video, folder),
+            folder,
+            lambda: pipelines(named, None if face_model == "facemesh" else face_model),
+            limits,
+            "all" if faces == "Everyone" else "largest",
+            tuple(EXTRAS[extra] for extra in extras),
+            finished=lambda job: visits.end(session, job),
+        )
+        visits.begin(session, job)
+        job.start()
+        try:
+            for state in job.states():
+                words = STAGES.get(state["stage"], state["stage"])
+                total = state["total"]
+                progress((state["done"], total) if total else None, desc=words, unit="frames")
+                yield json.dumps(state), "" if state["stage"] != "done" else f"Done in {state['seconds']['all']:.1f} s."
+        except Cancelled:
+            yield NOTHING, CANCELLED
+        except AUD3DFaceError as error:
+            yield NOTHING, ""
+            raise gr.Error(str(error), duration=None, title="This video", print_exception=False) from error
+        finally:
+            job.cancel()  # does nothing to one that has ended
+
+    def sample(
+        faces: str,
+        face_model: str,
+        extras: list[str],
+        model: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[str, str]]:
+        yield from reconstruct(str(sample_video()), faces, face_model, extras, model, request, progress)
+
+    def cancel(request: gr.Request) -> tuple[Any, str]:
+        if visits.cancel(str(request.session_hash)):
+            return NOTHING, CANCELLED
+        return (
+            gr.skip(),
+            "Nothing is being computed for you.",
+        )  # a finished result stays; a waiting one leaves the queue
+
+    def by_name(video: str | None, faces: str, request: gr.Request) -> tuple[str, dict[str, Any]]:
+        """Reconstructs a video and gives the zip of all files, and what summary.json says.
+
+        Args:
+            video: the video file.
+            faces: "largest" or "all".
+        """
+        if video is None:
+            raise gr.Error("a video is needed", print_exception=False)
+        session = str(request.session_hash)
+        folder = visits.new_folder(session)
+        job = Job(
+            link_or_copy(video, folder),
+            folder,
+            lambda: pipelines(None, None),
+            limits,
+            faces,
+            finished=lambda job: visits.end(session, job),
+        )
+        visits.begin(session, job)
+        job.start()
+        try:
+            last = list(job.states())[-1]
+        except AUD3DFaceError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        summary = json.loads((folder / "results" / "summary.json").read_text())
+        return last["downloads"][0]["path"], summary
+
+    with gr.Blocks(
+        title="au-d3dface", analytics_enabled=False, delete_cache=(300, int(limits.keep_seconds)), fill_width=True
+    ) as page:
+        gr.HTML((HERE / "header.html").read_text(), padding=False)
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=300, elem_id="choices"):
+                video = gr.Video(
+                    label="Your video",
+                    sources=["upload", "webcam"],
+                    height=300,
+                    elem_id="video",
+                )
+                with gr.Row():
+                    run = gr.Button("Reconstruct", variant="primary", min_width=110, elem_id="run")
+                    stop = gr.Button("Cancel", min_width=90, scale=0, elem_id="cancel")
+                try_sample = gr.Button("Try the sample clip", size="sm", elem_id="sample")
+                status = gr.Markdown("", elem_id="status", min_height=76)
+                with gr.Accordion("Options", open=False):
+                    faces = gr.Radio(["Largest face", "Everyone"], value="Largest face", label="Whom")
+                    face_model = gr.Radio(
+                        _face_models(), value="facemesh", label="Face model", info=_about_face_models()
+                    )
+                    extras = gr.CheckboxGroup(list(EXTRAS), label="More files", info="Each takes more time.")
+                    model = gr.Textbox(
+                        label="Checkpoint: a folder or Hub id",
+                        placeholder=pipelines.model or "the one in the package",
+                        visible=local,
+                    )
+                gr.HTML(_privacy(limits, local), padding=False)
+            with gr.Column(scale=3, min_width=320):
+                player = gr.HTML(
+                    "",
+                    html_template=(HERE / "player.html").read_text(),
+                    css_template=(HERE / "player.css").read_text(),
+                    js_on_load="\n".join(
+                        (HERE / name).read_text() for name in ("player_face.js", "player_timeline.js", "player.js")
+                    ),
+                    apply_default_css=False,
+                    elem_id="player",
+                )
+        choices = [faces, face_model, extras, model]
+        shown: dict[str, Any] = {
+            "outputs": [player, status],
+            "concurrency_limit": 1,
+            "concurrency_id": "heavy",
+            "show_progress": "full",
+            "show_progress_on": status,
+            "api_visibility": "private",
+        }
+        events = [
+            run.click(reconstruct, [video, *choices], api_name="page", **shown),
+            try_sample.click(sample, choices, api_name="sample", **shown),
+        ]
+        stop.click(cancel, None, [player, status], cancels=events, queue=False, api_visibility="private")
+        with gr.Column(visible=False):  # the programs' way in: gradio_client finds it by its name
+            given, whom = gr.Video(sources=["upload"]), gr.Textbox("largest")
+            packed, said = gr.File(), gr.JSON()
+            gr.Button().click(
+                by_name,
+                [given, whom],
+                [packed, said],
+                api_name="reconstruct",
+                concurrency_limit=1,
+                concurrency_id="heavy",
+            )
+        page.unload(_leave(visits))
+    return page
+
+
+def _leave(visits: Visits) -> Callable[[gr.Request], None]:
+    def leave(request: gr.Request) -> None:
+        visits.leave(str(request.session_hash))
+
+    return leave
+
+
+def _face_models() -> list[str]:
+    """Those that this machine has the files of."""
+    try:
+        find_ict_facekit()
+    except CheckpointError:
+        return ["facemesh"]
+    return ["facemesh", "ict"]
+
+
+def _about_face_models() -> str:
+    if "ict" in _face_models():
+        return "facemesh has 468 vertices, ict 9,409; the action units are the same."
+    return "468 vertices. The dense ict needs files that are not on this machine."
+
+
+def _privacy(limits: Limits, local: bool) -> str:
+    minutes = f"{limits.keep_seconds / 60:.0f} minutes"
+    where = "to the program on this computer, and nowhere else" if local else "to this server, and nowhere else"
+    return (
+        f'<div class="aud3-privacy"><b>What it takes.</b> Up to {limits.max_seconds:g} seconds and '
+        f"{limits.max_megabytes} MB of video in which a face is seen; one video is computed at a time.<br>"
+        f"<b>What happens to the video.</b> It leaves the browser when you upload or record it, and goes {where}. "
+        "Results are deleted when you close this page, start another video or cancel; the upload, and whatever is left "
+        f"of a page that was never closed, {minutes} later at the latest. No history is kept. Faces are personal data: "
+        "upload only people who agree.</div>"
+    )

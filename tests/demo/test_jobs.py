@@ -1,0 +1,117 @@
+"""Jobs of the page over real clips: results come in stages, cancelling stops, errors are the command line's."""
+
+import copy
+import time
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from au_d3dface.demo.jobs import Cancelled, Job, described
+from au_d3dface.demo.limits import Limits
+from au_d3dface.demo.live import tapped
+from au_d3dface.demo.visits import link_or_copy
+from au_d3dface.errors import InputError, NoFaceError
+from au_d3dface.export.formats import FORMATS
+from au_d3dface.pipeline_au_d3dface import AUD3DFacePipeline
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return AUD3DFacePipeline.from_pretrained(device="cpu")
+
+
+@pytest.fixture
+def make_job(tmp_path, pipeline):
+    def make(video, **options):
+        folder = tmp_path / "job"
+        folder.mkdir()
+        return Job(link_or_copy(video, folder), folder, lambda: pipeline, Limits(), **options)
+
+    return make
+
+
+def test_results_come_in_stages(make_job, clip):
+    finished = []
+    job = make_job(clip, formats=("texture",), finished=finished.append)
+    job.start()
+    states = list(job.states())
+    assert job.join(10)
+    assert finished == [job]
+    stages = list(dict.fromkeys(state["stage"] for state in states))
+    assert [name for name in stages if name in ("tracking", "network", "appearance", "overlay", "done")] == [
+        "tracking",
+        "network",
+        "appearance",
+        "overlay",
+        "done",
+    ]
+    live = [state for state in states if state["live"]]
+    assert live, "no result came while the face was followed"
+    assert live[0]["scene"] is None
+    whole = next(state for state in states if state["scene"])
+    assert not whole["downloads"]
+    last = states[-1]
+    assert 0 < last["seconds"]["first"] <= last["seconds"]["whole"] <= last["seconds"]["all"]
+    names = {file["name"] for file in last["downloads"]}
+    assert {"au-d3dface.zip", "action_units.csv", "face.glb", "overlay.mp4", "texture.png", "summary.json"} <= names
+    with zipfile.ZipFile(job.folder / "au-d3dface.zip") as archive:
+        assert archive.testzip() is None
+        assert set(archive.namelist()) == names - {"au-d3dface.zip"}
+    assert all(file["what"] for file in last["downloads"])
+
+
+def test_a_cancelled_job_stops_at_once_and_leaves_nothing(make_job, clip):
+    job = make_job(clip)
+    job.start()
+    states = job.states()
+    while next(states)["stage"] != "tracking":
+        pass
+    job.cancel()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        for _ in states:
+            pass
+    assert time.monotonic() - began < 2
+    assert job.join(10)
+    assert not job.folder.exists()
+
+
+def test_a_bad_file_is_named_without_the_servers_folder(make_job, tmp_path):
+    bad = tmp_path / "text.mp4"
+    bad.write_bytes(b"this is not a video\n" * 50)
+    job = make_job(bad)
+    job.start()
+    with pytest.raises(InputError, match=r"^text\.mp4 is not a video") as told:
+        list(job.states())
+    assert str(tmp_path) not in str(told.value)
+    assert job.join(10)
+    assert not job.folder.exists()
+
+
+def test_no_face_is_told(make_job, tmp_path, make_video):
+    job = make_job(make_video(tmp_path / "empty.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 5))
+    job.start()
+    with pytest.raises(NoFaceError, match=r"any of the 5 frames of empty\.mp4"):
+        list(job.states())
+
+
+def test_the_shared_pipeline_stays_as_it_is(pipeline):
+    """Also where there are no live results, as with DECA."""
+    for one in (pipeline, copy.copy(pipeline)):
+        if one is not pipeline:
+            one.coarse = SimpleNamespace(name="deca")
+        before = dict(vars(one))
+        other = tapped(one, lambda scene: None)
+        assert (other.tracker is one.tracker) == (one is not pipeline)
+        other.reader = None
+        assert vars(one) == before
+
+
+def test_every_kind_of_file_is_described():
+    for text in FORMATS.values():
+        name = text.partition(": ")[0]
+        if "/" not in name:
+            assert described(name), name
+    assert described("sequence_002.npz") == described("sequence.npz")
