@@ -42,6 +42,7 @@ from .preflight import check_best_metric, check_model, deciding_arguments, start
 from .run_record import RunLog, plain_arguments, repair_model, save_model, training_record
 from .sampling import EpochBatches, EpochClips, SharedBatches, batch_loader, mixed_seed, to_device
 from .schedules import own_share, rate_factor
+from .sharding import gathered, load_optimizer, load_weights, prepare
 from .synthetic_data import synthetic_training_data
 from .trackers import check_trackers, flat_numbers, start_trackers
 from .trainees import Trainee, make_trainee
@@ -119,13 +120,15 @@ def train(arguments: Arguments) -> Path:
         learned, lr=training.learning_rate, betas=(0.9, 0.999), weight_decay=training.weight_decay
     )
     criterion = ReconstructionLoss(config, **training.loss_weights)
+    blank = copy.deepcopy(trainee)  # stays whole where the trained one is sharded
     model: nn.Module = trainee.module.to(device)
-    if accelerator.num_processes > 1:  # a loss of weight zero leaves a head without gradient
+    # DDP must be told where a loss of weight zero leaves a head without gradient.
+    if accelerator.num_processes > 1 and not accelerator.is_fsdp2:
         clips = EpochClips(data.clips)
         batch = data.teach(data.meshes(to_device(collate_clips([clips[0, 0]]), device)))
         unused = _has_unused_parameters(model, _losses(model, trainee, criterion, data, training, batch, 0.0)["loss"])
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=unused)
-    model, optimizer = accelerator.prepare(model, optimizer)
+    model, optimizer = prepare(accelerator, model, optimizer)
     average = MovingAverage(network, training.ema_decay) if training.ema_decay else None
     total_steps = min(training.epochs * order.steps, training.max_steps or sys.maxsize)
 
@@ -147,13 +150,13 @@ def train(arguments: Arguments) -> Path:
             accelerator.log(flat_numbers(record), step=state.step)
 
     def save() -> None:
+        state.seconds, state.log_size = spent_before + time.time() - started, log.size
+        saved = gathered({"model": network.state_dict(), "optimizer": optimizer.state_dict(), "arguments": deciding})
+        if average:
+            saved["average"] = gathered(average.values)
+        if accelerator.scaler is not None:
+            saved["scaler"] = accelerator.scaler.state_dict()
         if main:
-            state.seconds, state.log_size = spent_before + time.time() - started, log.size
-            saved = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "arguments": deciding}
-            if average:
-                saved["average"] = average.values
-            if accelerator.scaler is not None:
-                saved["scaler"] = accelerator.scaler.state_dict()
             save_checkpoint(output, state.step, saved | {"run": vars(state)})
         accelerator.wait_for_everyone()
 
@@ -166,7 +169,7 @@ def train(arguments: Arguments) -> Path:
 
     def score() -> tuple[PreTrainedModel, dict[str, Any]]:
         """The network as it would be saved now, and what training.json says of it."""
-        finished = _finished(trainee, average)
+        finished = _finished(blank, network, average, device)
         if data.calibration is not None:
             found = best_thresholds(finished, share(data.calibration), data.meshes, everyone)
             finished.set_thresholds(found)
@@ -223,7 +226,7 @@ def train(arguments: Arguments) -> Path:
                 for name, term in terms.items():
                     sums[name] = sums.get(name, 0) + term.detach().float() / training.gradient_accumulation
             with clock.network():
-                norm = accelerator.clip_grad_norm_(model.parameters(), training.max_grad_norm)
+                norm = gathered(accelerator.clip_grad_norm_(model.parameters(), training.max_grad_norm))
                 optimizer.step()
                 optimizer.zero_grad()
             if average:
@@ -311,13 +314,18 @@ def _has_unused_parameters(model: nn.Module, loss: torch.Tensor) -> bool:
     return unused
 
 
-def _finished(trainee: Trainee, average: MovingAverage | None) -> Trainee:
-    """A copy as it is used and saved: with the averaged weights where they are averaged, and plain layers."""
-    finished = copy.deepcopy(trainee)
-    finished.network.eval()
+def _finished(blank: Trainee, network: PreTrainedModel, average: MovingAverage | None, device: torch.device) -> Trainee:
+    """A copy as it is used and saved, whole in each process: with averaged weights where they are, and plain layers.
+
+    Args:
+        blank: of the network's form, in one piece; it stays as it is.
+    """
+    finished = copy.deepcopy(blank)
+    load_weights(finished.network, gathered(network.state_dict()))
     if average:
         average.write_to(finished.network)
     fold(finished.network)
+    finished.network.to(device).eval()
     return finished
 
 
@@ -332,8 +340,8 @@ def _resume(
     if saved is None:
         return None
     try:
-        network.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
+        load_weights(network, saved["model"])
+        load_optimizer(optimizer, saved["optimizer"])
         if average:
             average.load(saved["average"])
         if accelerator.scaler is not None and "scaler" in saved:

@@ -17,6 +17,7 @@ from ..modeling_au_d3dface import AUD3DFaceForReconstruction
 from .arguments import Arguments, TrainingArguments
 from .run_record import plain_arguments
 from .sampling import to_device
+from .sharding import shard_on_cpu, sharding_plugin
 from .training_data import TrainingData
 
 _FREE = {
@@ -48,16 +49,21 @@ def start_accelerator(training: TrainingArguments, output: Path) -> Accelerator:
     """
     # Without this, accelerate takes several processes without a GPU for several runs.
     many_on_cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available()
+    plugin = sharding_plugin()
     try:
-        accelerator = Accelerator(cpu=many_on_cpu, log_with=list(training.trackers) or None, project_dir=output)
+        accelerator = Accelerator(
+            cpu=many_on_cpu, log_with=list(training.trackers) or None, project_dir=output, fsdp_plugin=plugin
+        )
     except (ValueError, ImportError) as error:
         raise UsageError(f"accelerate cannot start: {error}") from error
     kind = accelerator.distributed_type
-    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+    if kind in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise UsageError(
-            f"training cannot be resumed from parts of a model, so {kind.value} is not supported; give each process "
-            "the whole model (DDP), as training/configs/accelerate/ddp.yaml of this package does"
+            f"{kind.value} is not supported; give each process the whole model (DDP) or shards of it (FSDP2), as "
+            "training/configs/accelerate/ddp.yaml and fsdp2.yaml of this package do"
         )
+    if plugin:
+        shard_on_cpu(accelerator, plugin)
     return accelerator
 
 
