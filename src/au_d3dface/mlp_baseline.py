@@ -136,6 +136,9 @@ class AUD3DFaceMLP(PreTrainedModel):
             if self.config.predict_intensity:
                 init.copy_(module.intensity_head.bias, (rates / 2).clamp(0.001, 0.999).logit())
 
+    def get_input_embeddings(self) -> None:
+        """None: it reads numbers, and no words. Those who shard models ask."""
+
     @torch.no_grad()
     def standardise(self, coefficients: Tensor) -> None:
         """Sets the mean and deviation of its input.

@@ -1,5 +1,7 @@
 """Whitened input layers: motions of one size while they are trained, the same function and plain weights afterwards."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -178,6 +180,19 @@ def test_folding_keeps_the_function_and_leaves_plain_weights(fields, pool, tmp_p
         assert torch.equal(value, folded[name]), name
     for a, b in zip(before, outputs(loaded.eval(), pool), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_a_copy_is_folded_and_the_trained_one_goes_on(pool):
+    """As at every evaluation in a training."""
+    model = network()
+    whiten(model, [pool], FLOOR)
+    before = outputs(model, pool)
+    for _ in range(2):
+        copied = copy.deepcopy(model)
+        fold(copied)
+        assert not any(parametrize.is_parametrized(module) for module in copied.modules())
+    assert parametrize.is_parametrized(model.model.motion_encoder)
+    assert all(map(torch.equal, outputs(model, pool), before))
 
 
 def test_a_network_that_reads_no_mesh_stays_as_it_is(pool):

@@ -71,6 +71,10 @@ def fold(network: AUD3DFaceForReconstruction) -> None:
     """Stores the products as plain weights; nothing is done where no layer was written as one."""
     for module in list(network.modules()):
         for name in list(getattr(module, "parametrizations", {})):
+            # torch keeps the product in a class, which copies of the module share, and deletes it there: the network
+            # in training must keep its own.
+            shared = type(module)
+            module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
 
 
