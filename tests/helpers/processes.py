@@ -9,10 +9,21 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 
-def start(content: dict, processes: int = 1, **environment: str) -> list[BaseProcess]:
-    """Trains by the content of a config. They are forked, because importing takes longer than these trainings."""
+def learn(content: dict) -> None:
+    """Trains by the content of a config."""
+    from au_d3dface.training.arguments import parse
+    from au_d3dface.training.loop import train
+
+    train(parse(content))
+
+
+def start(
+    content: Any, processes: int = 1, work: Callable[[Any], None] = learn, **environment: str
+) -> list[BaseProcess]:
+    """Does some work, with its argument, in each. They are forked: importing takes longer than these trainings."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -22,7 +33,7 @@ def start(content: dict, processes: int = 1, **environment: str) -> list[BasePro
         if processes > 1:
             variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             variables |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
-        process = get_context("fork").Process(target=_train, args=(content, variables))
+        process = get_context("fork").Process(target=_work, args=(work, content, variables))
         process.start()
         started.append(process)
     return started
@@ -54,12 +65,9 @@ def kill_when(started: list[BaseProcess], ready: Callable[[], bool], seconds: fl
         assert process.exitcode == -signal.SIGKILL
 
 
-def _train(content: dict, variables: dict[str, str]) -> None:
+def _work(work: Callable[[Any], None], content: Any, variables: dict[str, str]) -> None:
     import torch
     from accelerate.state import AcceleratorState, GradientState, PartialState
-
-    from au_d3dface.training.arguments import parse
-    from au_d3dface.training.loop import train
 
     os.environ.update(variables)
     AcceleratorState._reset_state(reset_partial_state=True)  # what this process has inherited
@@ -67,6 +75,6 @@ def _train(content: dict, variables: dict[str, str]) -> None:
     PartialState._reset_state()
     torch.set_num_threads(1)
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - progress bars
-    train(parse(content))
+    work(content)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

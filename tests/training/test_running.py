@@ -184,15 +184,6 @@ def test_gradient_checkpointing_where_the_model_has_it(tmp_path, pool, monkeypat
         torch.testing.assert_close(weights[1][name], value, msg=name)
 
 
-def test_parts_of_models_are_refused(tmp_path, pool, monkeypatch):
-    from accelerate import Accelerator
-    from accelerate.utils import DistributedType
-
-    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
-    with pytest.raises(UsageError, match="FSDP is not supported"):
-        train(parse(settings(tmp_path, pool)))
-
-
 def test_the_shipped_launch_config_is_accelerate_s():
     from accelerate.commands.config.config_args import load_config_from_file
 

@@ -49,8 +49,8 @@ def start_accelerator(training: TrainingArguments, output: Path) -> Accelerator:
     """
     # Without this, accelerate takes several processes without a GPU for several runs.
     many_on_cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available()
-    plugin = sharding_plugin()
     try:
+        plugin = sharding_plugin()
         accelerator = Accelerator(
             cpu=many_on_cpu, log_with=list(training.trackers) or None, project_dir=output, fsdp_plugin=plugin
         )

@@ -1,11 +1,12 @@
 """Networks whose weights, gradients and moments of Adam are shared out among processes (FSDP2), or whole in each (DDP).
 
 The loop treats both alike: `prepare` hands a network to accelerate, `gathered` makes whole tensors of what may be
-shards, and `shard_like` goes the other way. Checkpoints hold whole tensors, so a run of either kind continues one of the
+shards, and `shard_like` goes the other way. Checkpoints hold whole tensors, so runs of the two kinds can continue each
 other.
 """
 
 import os
+import warnings
 from typing import Any
 
 import torch
@@ -28,14 +29,16 @@ def sharding_plugin() -> FullyShardedDataParallelPlugin | None:
         UsageError: it asks for FSDP1, or for what would train another network than one process does.
     """
     asked = os.environ
+    if asked.get("ACCELERATE_USE_PARALLELISM_CONFIG", "false").lower() == "true":
+        raise UsageError(f"a parallelism_config is not supported; leave it out, as {_CONFIG} does")
     if asked.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
         return None
     if asked.get("FSDP_VERSION", "1") != "2":
         raise UsageError(f"FSDP1 is not supported; give fsdp_version 2, as {_CONFIG} does")
-    if asked.get("FSDP_AUTO_WRAP_POLICY", "NO_WRAP") == "SIZE_BASED_WRAP":
+    if asked.get("FSDP_AUTO_WRAP_POLICY") == "SIZE_BASED_WRAP" or asked.get("FSDP_TRANSFORMER_CLS_TO_WRAP"):
         raise UsageError(
-            "fsdp_auto_wrap_policy SIZE_BASED_WRAP would cut the network where its parts read each other's weights; "
-            f"give TRANSFORMER_BASED_WRAP, as {_CONFIG} does"
+            "which layers are sharded by themselves is for the network to say, whose parts read each other's weights; "
+            "give fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP and no fsdp_transformer_layer_cls_to_wrap"
         )
     if asked.get("FSDP_ACTIVATION_CHECKPOINTING", "false").lower() == "true":
         raise UsageError(
@@ -59,11 +62,7 @@ def shard_on_cpu(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugi
 
 
 def prepare(accelerator: Accelerator, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
-    """The module and its optimizer as the processes train them. A sharded module stays the same object.
-
-    Raises:
-        UsageError: the launcher names layers that the network does not have.
-    """
+    """The module and its optimizer as the processes train them. A sharded module stays the same object."""
     if not accelerator.is_fsdp2:
         return accelerator.prepare(module, optimizer)
     # Most weights of a network with video are in these blocks, and nothing but their own forward reads them. The rest
@@ -72,10 +71,9 @@ def prepare(accelerator: Accelerator, module: nn.Module, optimizer: torch.optim.
     module._no_split_modules = sorted(units)  # type: ignore[assignment]
     if accelerator.native_amp:
         module.forward = convert_outputs_to_fp32(accelerator.autocast()(module.forward))  # type: ignore[method-assign]
-    try:
-        return accelerator.prepare(module, optimizer)
-    except ValueError as error:
-        raise UsageError(f"accelerate cannot shard the network: {error}") from error
+    # Outputs that are views must not be changed in place, and nothing here does.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
+    return accelerator.prepare(module, optimizer)
 
 
 def gathered(value: Any) -> Any:
