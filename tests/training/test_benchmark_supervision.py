@@ -269,7 +269,8 @@ def test_video_and_losses_read_a_picture_once(filmed, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark_clips, "read_picture", counted)
     clip = read(wanted(filmed, tmp_path, model={"use_video": True, "image_size": SIZE})).clips[0]
     assert len(asked) == len(set(asked)) == 8
-    assert torch.equal(clip["crops"].permute(0, 2, 3, 1), clip["pictures"])  # the network sees what it is compared with
+    difference = (clip["crops"].permute(0, 2, 3, 1).float() - clip["pictures"].float()).abs()
+    assert difference.mean() < 1  # of 255: the network sees what it is compared with
 
 
 def refused(arguments: Arguments, sentence: str, kind=InputError) -> None:

@@ -1,8 +1,7 @@
 """What L_img and L_lmk (Eq. 12-13) compare meshes with on a benchmark, made when a training clip is taken.
 
 Pictures are read from the user's own copy and cut to squares about the face, those that the video branch sees; camera
-and landmarks go with them into the squares' pixels, and the skin is found in each picture at its full size. L_lmk alone
-reads no picture.
+and landmarks go with them into the squares' pixels, and the skin is found in each. L_lmk alone reads no picture.
 """
 
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from ..coarse import SkinMasker, SkinPlaces
 from ..errors import InputError
@@ -25,8 +25,8 @@ from .prepared_views import TEXTURE_SIZE, PreparedView, read_prepared_view
 JAW_LINE = 17
 """Of the 68 landmarks the first, whose place on FLAME's mesh depends on where it is seen from: not compared there."""
 
-_ALL_SKIN = 253
-"""Of 255: a pixel of a small mask counts where all of what it covers is skin."""
+MASK_SIZE = 256
+"""Pixels a side, about, of the squares in which skin is looked for: the face then has as many as `SkinMasker` takes."""
 
 
 @dataclass
@@ -98,8 +98,7 @@ class SequenceViews:
         visible = torch.zeros(length, 68, dtype=torch.bool)
         assert view.landmarks is not None
         assert view.corners is not None
-        sides = (view.corners[at, 1] - view.corners[at, 0]).mean(1) * BOX_SCALE
-        corner, ratio = view.corners[at].mean(1) - sides[:, None] / 2, size / sides
+        corner, ratio = squares(view.corners[at], size)
         rotation[shown], scale[shown] = view.rotation[at], view.scale[at] * ratio
         translation[shown] = (view.translation[at] - corner) * ratio[:, None]
         landmarks[shown] = (view.landmarks[at] - corner[:, None]) * ratio[:, None, None]
@@ -120,27 +119,52 @@ class SequenceViews:
         pictures = torch.zeros(len(frames), size, size, 3, dtype=torch.uint8)
         skin, lighting = torch.zeros(len(frames), size, size, dtype=torch.bool), torch.zeros(len(frames), 9, 3)
         assert view.appearance is not None
+        assert view.corners is not None
         masker = SkinMasker(viewer.face_model, view.appearance, places=viewer.places)
         light = view.lighting if viewer.deca_texture else view.appearance.lighting
         texture = view.texture if viewer.deca_texture else view.appearance.albedo
-        assert None not in (viewer.meshes, light, texture)
+        assert viewer.meshes is not None
+        assert light is not None
+        assert texture is not None
         vertices = viewer.meshes({name: value[None] for name, value in clip.items()})["vertices"][0]
+        step = max(1, round(MASK_SIZE / size))
+        corner, ratio = squares(view.corners[self.rows[frames].clamp_min(0)], size * step)
         for entry in mask.nonzero()[:, 0].tolist():
             frame = int(frames[entry])
             path, row = Path(str(self.pictures[frame])), int(self.rows[frame])
-            picture, corners = read(path), view.corners[row].numpy()
+            picture = read(path)
             if picture.shape[:2] != (view.height, view.width):
                 raise InputError(
                     f"{path} is {picture.shape[1]} x {picture.shape[0]} pixels, but the faces were prepared from "
                     f"pictures of {view.width} x {view.height}; prepare them again"
                 )
-            camera = view.rotation[row], view.scale[row], view.translation[row]
-            whole = masker.of_mesh(picture, vertices[entry], *camera, view.appearance.lighting[row])
-            shades = np.broadcast_to((whole.byte() * 255).numpy()[..., None], picture.shape)
-            pictures[entry] = crop_face(picture, corners, size).permute(1, 2, 0)
-            skin[entry] = crop_face(shades, corners, size)[0] >= _ALL_SKIN
+            square = crop_face(picture, view.corners[row].numpy(), size * step)
+            found = masker.of_mesh(
+                square.permute(1, 2, 0).numpy(),
+                vertices[entry],
+                view.rotation[row],
+                view.scale[row] * ratio[entry],
+                (view.translation[row] - corner[entry]) * ratio[entry],
+                view.appearance.lighting[row],
+            )
+            small = avg_pool2d(square[None].float(), step)[0].round().byte()
+            pictures[entry] = small.permute(1, 2, 0)
+            skin[entry] = found.view(size, step, size, step).all(3).all(1)  # all that a pixel covers
             lighting[entry] = light[row]
         return {"pictures": pictures, "skin": skin, "lighting": lighting, "texture": texture}
+
+
+def squares(corners: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The squares that `crop_face` cuts out about boxes.
+
+    Args:
+        corners: (K, 2, 2) pixels, top left and bottom right of the boxes. size: pixels a side of the squares.
+
+    Returns:
+        (K, 2) top left corners in the picture, and (K,) pixels of the square for one of the picture.
+    """
+    sides = (corners[:, 1] - corners[:, 0]).mean(1) * BOX_SCALE
+    return corners.mean(1) - sides[:, None] / 2, size / sides
 
 
 def check_view(view: PreparedView, sequence: LabelledSequence, viewer: Viewer) -> None:
