@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,14 @@ from PIL import Image
 from au_d3dface import AUD3DFacePipeline
 from au_d3dface.assets import sample_video
 from au_d3dface.cli import main
+from au_d3dface.coarse import estimate_appearance
 from au_d3dface.coarse.deca_files import convert_deca
 from au_d3dface.data.prepared import read_prepared
+from au_d3dface.data.prepared_views import read_prepared_view
 from au_d3dface.errors import InputError, UsageError
 from au_d3dface.face_models import FLAME, FaceMesh
 from au_d3dface.preparation import find_videos, process_share
+from au_d3dface.tracking import landmarks_68, load_tracker, track_faces
 from au_d3dface.video import VideoReader
 
 
@@ -90,6 +94,29 @@ def test_deca_over_a_data_set(dataset, flame_folder, tmp_path):
     assert coarse.frame_shape.shape == (3, 100)
     torch.testing.assert_close(coarse.neutral_vertices, flame(coarse.shape, torch.zeros(50)))
     assert json.loads((output / "prepare.json").read_text())["coarse"] == "deca"
+
+
+def test_colours_and_light_on_request(dataset, tmp_path, capsys):
+    command = ["prepare", str(dataset / "smile.mp4"), "--device", "cpu", "--quiet", "--output"]
+    assert main([*command, str(tmp_path / "plain")]) == 0
+    assert main([*command, str(tmp_path / "seen"), "--appearance"]) == 0
+    plain, seen = (read_prepared_view(tmp_path / name / "smile.mp4.npz", FaceMesh()) for name in ("plain", "seen"))
+    assert plain.appearance is None
+    with closing(load_tracker()) as tracker, VideoReader(dataset / "smile.mp4") as reader:
+        tracked = track_faces(reader, tracker).largest.landmarks[..., :2]
+        images = [frame.image for frame in reader]
+    for view in (plain, seen):
+        np.testing.assert_allclose(view.landmarks, tracked[:, landmarks_68()], atol=1e-3)
+        np.testing.assert_allclose(view.corners, np.stack([tracked.min(1), tracked.max(1)], 1), atol=1e-3)
+    [coarse] = read_prepared(tmp_path / "seen" / "smile.mp4.npz", FaceMesh()).faces.values()
+    expected = estimate_appearance(coarse, FaceMesh(), enumerate(images), 128)
+    for field in ("albedo", "lighting", "confidence", "deviation"):
+        torch.testing.assert_close(
+            getattr(seen.appearance, field), getattr(expected, field), atol=2e-3, rtol=2e-3, msg=field
+        )
+    assert main([*command, str(tmp_path / "plain"), "--appearance"]) == 4  # two kinds of files do not mix
+    assert "prepared with other settings" in capsys.readouterr().err
+    assert (seen.height, seen.width) == images[0].shape[:2]
 
 
 def test_processes_share_the_videos(dataset, tmp_path, monkeypatch):

@@ -63,6 +63,12 @@ def add_prepare(commands) -> None:
     command.add_argument(
         "--faces", choices=("largest", "all"), default="largest", help="whom to reconstruct (default: %(default)s)"
     )
+    command.add_argument(
+        "--appearance",
+        action="store_true",
+        help="estimate the colours of every person and the light of every frame too, from another pass over the "
+        "pictures: what L_img compares with in training",
+    )
     add_landmarker_option(command)
     command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
     command.add_argument("--quiet", action="store_true", help="no progress bar and no report")
@@ -133,6 +139,8 @@ def _load(options: argparse.Namespace, share: int, processes: int) -> tuple["Coa
         "face_model": name,
         "face_model_checksum": face_model_checksum(face_model.template, face_model.faces),
         "faces": options.faces,
+        "landmarks": "68 tracked",
+        "appearance": options.appearance,
         "version": __version__,
     }
     return coarse, settings
@@ -229,14 +237,17 @@ def prepare_video(
         target: the file, see `data.prepared`.
         coarse: the reconstructor.
         tracker: makes a landmark tracker.
-        settings: written along; `faces` says whether "largest" or "all".
+        settings: written along; `faces` says whether "largest" or "all", `appearance` whether colours and light are
+            estimated.
         report: called as report(frames done, frames of the video) in each pass over it.
 
     Raises:
         InputError: the video cannot be read.
         OutputError: the file cannot be written.
     """
+    from .coarse import AppearanceEstimator
     from .data.prepared import write_prepared
+    from .data.prepared_views import TEXTURE_SIZE, SeenFace
     from .data.sources import source_of
     from .errors import NoFaceError
     from .export.files import output_errors
@@ -255,9 +266,23 @@ def prepare_video(
                     faces[face.face_id] = coarse(face, None, frames)
                 except NoFaceError:  # too small for a crop in every frame
                     continue
+        looks = {}
+        if settings["appearance"] and faces:
+            estimators = {
+                face_id: AppearanceEstimator(sequence, coarse.face_model, TEXTURE_SIZE)
+                for face_id, sequence in faces.items()
+            }
+            with closing(_pictures(reader, report)) as frames:
+                for row, image in frames:
+                    for estimator in estimators.values():
+                        estimator.add(row, image)
+            looks = {face_id: estimator.result() for face_id, estimator in estimators.items()}
+    seen = {
+        face.face_id: SeenFace.of(face, looks.get(face.face_id)).to_arrays() for face in people if face.face_id in faces
+    }
     with output_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-    write_prepared(target, tracked.timestamps, (tracked.height, tracked.width), faces, settings, source)
+    write_prepared(target, tracked.timestamps, (tracked.height, tracked.width), faces, settings, source, seen)
 
 
 def _reported(reader: "VideoReader", report: Callable[[int, int | None], None]) -> Iterator[Any]:

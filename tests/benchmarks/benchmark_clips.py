@@ -56,6 +56,7 @@ def read(name: str, folder: Path) -> None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     options = ["--config", "bp4d", "--data-dir", str(folder / "copy"), "--prepared", str(folder / name)]
+    options += ["--weight-image", "0", "--weight-landmarks", "0"]  # coefficients alone: there are no pictures here
     arguments = read_arguments([*options, "--tested", "P3", "--missing", "skip"])
     config, model = arguments.validate(), face_model_of(name, folder)
     before, start = peak(), time.perf_counter()

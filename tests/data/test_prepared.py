@@ -8,11 +8,13 @@ import pytest
 import torch
 from made_meshes import random_rotations
 
-from au_d3dface.coarse import CoarseSequence
+from au_d3dface.coarse import Appearance, CoarseSequence
 from au_d3dface.data.prepared import read_prepared, write_prepared
+from au_d3dface.data.prepared_views import SeenFace
 from au_d3dface.errors import InputError
 from au_d3dface.face_models import FLAME, FaceMesh, FaceModel, LinearFLAME
 from au_d3dface.modeling_au_d3dface import face_model_checksum
+from au_d3dface.tracking import TrackedFace
 
 
 def settings_of(face_model: FaceModel, coarse: str) -> dict[str, str]:
@@ -101,6 +103,14 @@ def test_linear_faces_come_back_with_a_neutral_beyond_the_basis(model, flame, tm
     )  # what the user has is FLAME; that it was fitted as a linear model is known from the file
 
 
+def seen(length: int) -> SeenFace:
+    """Landmarks and colours of the sizes that prepare writes for FLAME."""
+    colors = torch.rand(5023, 5)
+    appearance = Appearance(colors[:, :3], torch.rand(length, 9, 3), colors[:, 3], colors[:, 4])
+    landmarks = np.random.default_rng(0).random((length, 478, 3), np.float32)
+    return SeenFace.of(TrackedFace(0, landmarks, np.ones(length, bool)), appearance)
+
+
 def test_140_000_frames_take_less_than_300_megabytes(flame, tmp_path):
     sizes = []
     for length in (100, 300):
@@ -110,6 +120,7 @@ def test_140_000_frames_take_less_than_300_megabytes(flame, tmp_path):
             (9, 9),
             {0: deca_like(flame, length)},
             settings_of(flame, "deca"),
+            seen={0: seen(length).to_arrays()},
         )
         sizes.append((tmp_path / "clip.npz").stat().st_size)
     per_frame = (sizes[1] - sizes[0]) / 200

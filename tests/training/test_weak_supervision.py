@@ -48,7 +48,7 @@ def scene():
 
 def supervision(**options):
     weights = {"image": 2.0, "landmarks": 2.0} | options.pop("weights", {})
-    weak = WeakSupervision(load_face_model("facemesh"), weights, **options)
+    weak = WeakSupervision(load_face_model("facemesh"), weights, SIZE, **options)
     return lambda vertices, batch: weak(AUD3DFaceReconstructionOutput(vertices=vertices), batch)
 
 

@@ -12,7 +12,7 @@ from .deca_files import load_encoder
 from .dense_fitting import DenseFitting, DenseNeutral
 from .emoca import EMOCA
 from .landmark_fitting import LandmarkFitting
-from .skin_mask import SkinMasker, SkinSegmenter
+from .skin_mask import SkinMasker, SkinPlaces, SkinSegmenter
 
 __all__ = [
     "COARSE_RECONSTRUCTORS",
@@ -29,6 +29,7 @@ __all__ = [
     "LandmarkFitting",
     "LandmarkStream",
     "SkinMasker",
+    "SkinPlaces",
     "SkinSegmenter",
     "estimate_appearance",
     "load_coarse",

@@ -68,6 +68,19 @@ class SkinSegmenter(Protocol):
         ...
 
 
+class SkinPlaces:
+    """Where a face model has brows, eyes and lips, which masks of all people share.
+
+    Args:
+        face_model: whose vertices the meshes have.
+        size: S of the maps of appearance, for a face model with uv.
+    """
+
+    def __init__(self, face_model: FaceModel, size: int) -> None:
+        self.feature, self.face = _regions(face_model, size)
+        self.openings = _Openings(face_model)
+
+
 class SkinMasker:
     """The skin masks of one person.
 
@@ -75,12 +88,20 @@ class SkinMasker:
         face_model: whose vertices the person's meshes have.
         appearance: of the person, as `estimate_appearance` gives it.
         segmenter: tells skin from other things in place of the colour model.
+        places: of the face model and the appearance's size, where they are known already.
     """
 
-    def __init__(self, face_model: FaceModel, appearance: Appearance, segmenter: SkinSegmenter | None = None) -> None:
+    def __init__(
+        self,
+        face_model: FaceModel,
+        appearance: Appearance,
+        segmenter: SkinSegmenter | None = None,
+        places: SkinPlaces | None = None,
+    ) -> None:
         self.faces, self.segmenter, self.lighting = face_model.faces.cpu(), segmenter, appearance.lighting
         self.uv = face_model.uv.cpu() if appearance.is_map else None  # type: ignore[union-attr]
-        feature, face = _regions(face_model, appearance)
+        places = places or SkinPlaces(face_model, len(appearance.albedo))
+        feature, face, self.openings = places.feature, places.face, places.openings
         # Albedo, deviation and whether it is a feature, wherever the albedo is given.
         self.paint = torch.cat([appearance.albedo, appearance.deviation[..., None], feature[..., None]], -1)
         plain = (appearance.confidence > 0.5) & (feature == 0) & (face > 0)
@@ -89,9 +110,7 @@ class SkinMasker:
         self.spread = (1.4826 * (tones - self.middle).abs().median(0).values).maximum(
             torch.tensor([LEAST_BRIGHTNESS, LEAST_TINT, LEAST_TINT])
         )
-        self.openings = _Openings(face_model)
 
-    @torch.no_grad()
     def __call__(self, image: np.ndarray, coarse: CoarseSequence, row: int) -> Tensor:
         """The skin in one frame.
 
@@ -103,19 +122,41 @@ class SkinMasker:
         Returns:
             (H, W) bool; all False where the person is not in the frame, and where no skin of the face is seen.
         """
+        if not coarse.valid[row]:
+            return torch.zeros(image.shape[:2], dtype=torch.bool)
+        camera = (v[row].cpu() for v in (coarse.vertices, coarse.rotation, coarse.scale, coarse.translation))
+        return self.of_mesh(image, *camera, self.lighting[row])
+
+    @torch.no_grad()
+    def of_mesh(
+        self,
+        image: np.ndarray,
+        vertices: Tensor,
+        rotation: Tensor,
+        scale: Tensor,
+        translation: Tensor,
+        lighting: Tensor,
+    ) -> Tensor:
+        """The skin of one mesh.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            vertices: (V, 3) metres. rotation: (3, 3), scale: scalar, translation: (2,): see `CoarseSequence`.
+            lighting: (9, 3), of the appearance.
+
+        Returns:
+            (H, W) bool, as of the call.
+        """
         height, width = image.shape[:2]
         mask = torch.zeros(height, width, dtype=torch.bool)
-        if not coarse.valid[row]:
-            return mask
-        camera = (v[row].cpu() for v in (coarse.vertices, coarse.rotation, coarse.scale, coarse.translation))
-        view = FaceView.of(*camera, self.faces, height, width, WINDOW)
+        view = FaceView.of(vertices, rotation, scale, translation, self.faces, height, width, WINDOW)
         if view is None:
             return mask
         region = self.openings.cut_out(view, self.faces)
         if self.segmenter is not None:
             view.window.paste(mask, region)
             return mask & self.segmenter(image, mask.clone())
-        view.window.paste(mask, region & ~self._foreign(view, view.window.cut(image), self.lighting[row]))
+        view.window.paste(mask, region & ~self._foreign(view, view.window.cut(image), lighting))
         return mask
 
     def _foreign(self, view: FaceView, image: Tensor, lighting: Tensor) -> Tensor:
@@ -180,9 +221,9 @@ def _strip(loop: Tensor) -> Tensor:
     return triangles[~alike & (triangles[:, 0] != triangles[:, 2])]
 
 
-def _regions(face_model: FaceModel, appearance: Appearance) -> tuple[Tensor, Tensor]:
+def _regions(face_model: FaceModel, size: int) -> tuple[Tensor, Tensor]:
     """(S, S) or (V,) each: 1 near brows, lips and eyes, and 1 where the landmarks are (no ears, neck or crown)."""
-    samples = SurfaceSamples.of(face_model, appearance.albedo.shape[0])
+    samples = SurfaceSamples.of(face_model, size)
     template = face_model.template.cpu()
     near = torch.zeros(len(samples), 2)
     near[:, 1] = 1.0
@@ -193,9 +234,9 @@ def _regions(face_model: FaceModel, appearance: Appearance) -> tuple[Tensor, Ten
             near[distance[:, list(numbers)].amin(1) < radius, 0] = 1.0
         near[:, 1] = (distance.amin(1) < FACE).float()
     if samples.texels is not None:
-        laid_out = torch.zeros(appearance.confidence.numel(), 2)
+        laid_out = torch.zeros(size * size, 2)
         laid_out[samples.texels] = near
-        near = laid_out.unflatten(0, appearance.confidence.shape)
+        near = laid_out.unflatten(0, (size, size))
     return near[..., 0], near[..., 1]
 
 

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from torch.utils.data import Dataset
 
 from ..errors import InputError
 from ..face_models import FaceModel
+from ..video.pictures import read_picture
 from .benchmark_crops import SequenceCrops
 from .benchmark_files import UNKNOWN
 from .benchmark_rows import LabelledSequence
+from .benchmark_views import SequenceViews
 from .clips import Clip, clips_of, drawn_phase
 from .prepared import PreparedCoefficients, fitted_face_model, read_prepared_coefficients
 
@@ -40,6 +43,7 @@ class CoefficientSequence:
         counted: (T,) bool, the frames that count.
         au_labels: (T, N) int8, -1 unknown. au_intensity: (T, N) float32, -1 unknown.
         crops: reads pictures where the network reads video, else None.
+        views: what L_img and L_lmk compare with, where a weight asks for it, else None.
     """
 
     name: str
@@ -55,6 +59,7 @@ class CoefficientSequence:
     au_labels: Tensor
     au_intensity: Tensor
     crops: SequenceCrops | None = None
+    views: SequenceViews | None = None
 
     @property
     def coefficients(self) -> Tensor:
@@ -66,12 +71,14 @@ class CoefficientSequence:
         """A clip as `collate_clips` and the makers of meshes take it.
 
         Args:
-            rows: (L,) of the T frames, -1 where there is none. scored: (L,) bool, passed through.
+            rows: (L,) of the T frames, -1 where there is none.
+            scored: (L,) bool, passed through; None for a clip to train on, which has what the losses compare with.
 
         Returns:
             `expression` (L, E), and `pose` (L, P) and `shape` (S,) where the model has joints, else `rest_vertices`
             (V, 3); `neutral_vertices` (V, 3); `frame_mask` (L,) bool; `au_labels` (L, N) int64 and
-            `au_intensity_labels` (L, N), -1 where unknown; `crops` (L, 3, S, S) uint8 where the network reads video.
+            `au_intensity_labels` (L, N), -1 where unknown; `crops` (L, 3, S, S) uint8 where the network reads video;
+            and what `views` gives.
         """
         at = torch.from_numpy(rows)
         there, at = at >= 0, at.clamp_min(0)
@@ -87,8 +94,13 @@ class CoefficientSequence:
             clip["rest_vertices"] = self.neutral_vertices
         else:
             clip |= {"shape": self.shape, "pose": self.pose[at].where(mask[:, None], 0.0)}
+        read = read_picture
+        if self.crops is not None and self.views is not None and scored is None:
+            read = cache(read_picture)  # both look at the same pictures
         if self.crops is not None:
-            clip["crops"] = self.crops(at, mask)
+            clip["crops"] = self.crops(at, mask, read)
+        if self.views is not None and scored is None:
+            clip |= self.views(at, mask, clip, read)
         if scored is not None:
             clip["scored"] = torch.from_numpy(scored)
         return clip

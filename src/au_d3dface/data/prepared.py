@@ -1,8 +1,8 @@
 """Coarse faces that were reconstructed before: one npz a video, of coefficients rather than meshes.
 
-A frame of DECA takes about 800 bytes, its mesh would take 60 kB. Meshes are made again when a file is read, from the
-same face model. Everyone who was found in the video is in its file, under `face_<id>_<name>`; a video without a face
-has a file too, so that it is not looked at again.
+A frame of DECA takes about 1,400 bytes, of which 560 are 2D landmarks; its mesh would take 60 kB. Meshes are made again
+when a file is read, from the same face model. Everyone who was found in the video is in its file, under
+`face_<id>_<name>`; a video without a face has a file too, so that it is not looked at again.
 """
 
 import json
@@ -62,6 +62,7 @@ def write_prepared(
     faces: Mapping[int, CoarseSequence],
     settings: Mapping[str, Any],
     source: Source | None = None,
+    seen: Mapping[int, Mapping[str, np.ndarray]] | None = None,
 ) -> None:
     """Writes one video, whole or not at all.
 
@@ -72,6 +73,7 @@ def write_prepared(
         faces: everyone, by `face_id`, the most prominent first.
         settings: JSON.
         source: of `source_of`, what the video was.
+        seen: by `face_id`, the arrays of `prepared_views.SeenFace`: how they are seen in the pictures.
 
     Raises:
         OutputError: the file cannot be written.
@@ -86,6 +88,8 @@ def write_prepared(
             if value is not None:
                 value = matrix_to_axis_angle(value) if name == "rotation" else value
                 arrays[f"face_{face_id}_{name}"] = value.cpu().numpy()
+        for name, array in (seen or {}).get(face_id, {}).items():
+            arrays[f"face_{face_id}_{name}"] = array
     with atomic_path(path) as temporary:
         np.savez(temporary, **arrays)
 
@@ -125,14 +129,14 @@ def read_prepared(path: str | Path, face_model: FaceModel) -> PreparedVideo:
         InputError: the file is missing or damaged, or made with another face model.
     """
     path = Path(path)
-    with _damage(path):
+    with damage(path):
         with np.load(path, allow_pickle=False) as npz:
             arrays = {name: npz[name] for name in npz.files}
         header = json.loads(str(arrays[HEADER]))
         timestamps, size = arrays["timestamps"], (int(header["height"]), int(header["width"]))
         settings, ids = header["settings"], [int(face_id) for face_id in header["faces"]]
         name, source = settings["face_model"], _source(header)
-    _check_face_model(path, name, settings.get("face_model_checksum"), face_model)
+    check_face_model(path, name, settings.get("face_model_checksum"), face_model)
     face_model = fitted_face_model(face_model, settings.get("coarse"))
     faces = {face_id: _coarse_sequence(path, arrays, face_id, len(timestamps), face_model) for face_id in ids}
     return PreparedVideo(timestamps, *size, faces, settings, source)
@@ -144,13 +148,13 @@ def read_prepared_coefficients(path: str | Path, face_model: FaceModel) -> Prepa
     Args and errors are those of `read_prepared`.
     """
     path = Path(path)
-    with _damage(path), np.load(path, allow_pickle=False) as npz:
+    with damage(path), np.load(path, allow_pickle=False) as npz:
         header = json.loads(str(npz[HEADER]))
         settings, ids = header["settings"], [int(face_id) for face_id in header["faces"]]
         name, coarse, length = settings["face_model"], str(settings["coarse"]), len(npz["timestamps"])
         wanted = ("shape", "expression", "neutral_vertices", "valid", "pose")
         arrays = {part: npz[f"face_{ids[0]}_{part}"] for part in wanted if ids and f"face_{ids[0]}_{part}" in npz}
-    _check_face_model(path, name, settings.get("face_model_checksum"), face_model)
+    check_face_model(path, name, settings.get("face_model_checksum"), face_model)
     if not ids:
         return PreparedCoefficients(coarse, torch.zeros(length, dtype=torch.bool))
     for part in wanted:
@@ -182,7 +186,7 @@ def read_prepared_frames(path: str | Path) -> tuple[np.ndarray, np.ndarray, Sour
         InputError: the file is missing or damaged.
     """
     path = Path(path)
-    with _damage(path), np.load(path, allow_pickle=False) as npz:
+    with damage(path), np.load(path, allow_pickle=False) as npz:
         header = json.loads(str(npz[HEADER]))
         timestamps, source = npz["timestamps"], _source(header)
         ids = [int(face_id) for face_id in header["faces"]]
@@ -192,7 +196,8 @@ def read_prepared_frames(path: str | Path) -> tuple[np.ndarray, np.ndarray, Sour
         return timestamps, valid, source
 
 
-def _check_face_model(path: Path, name: str, checksum: str | None, face_model: FaceModel) -> None:
+def check_face_model(path: Path, name: str, checksum: str | None, face_model: FaceModel) -> None:
+    """Raises InputError where a file was made with another face model than this one."""
     if name != face_model.name:
         raise InputError(
             f"{path} was prepared with the face model {name!r}; it cannot be read with {face_model.name!r}"
@@ -210,7 +215,8 @@ def _source(header: dict[str, Any]) -> Source | None:
 
 
 @contextmanager
-def _damage(path: Path) -> Iterator[None]:
+def damage(path: Path) -> Iterator[None]:
+    """Turns what a damaged file raises into an InputError that names it."""
     try:
         yield
     except (

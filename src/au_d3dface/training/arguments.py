@@ -35,7 +35,7 @@ _WEIGHTS = (
 
 
 DATASETS = ("synthetic", *PARTS)
-_COMMON = ("dataset", "clip_length")
+_COMMON = ("dataset", "clip_length", "picture_size")
 _DATASETS_OF: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("data_dir", "prepared", "tested", "folds_file", "frames", "missing", "frame_rate"), tuple(PARTS)),
     **dict.fromkeys(("camera", "present_from", "first_picture"), ("disfa",)),
@@ -70,7 +70,6 @@ class DataArguments:
         rendered, rendered_held_out: folders of rendered and tracked sequences, to train on beside the fast ones, and to
             evaluate on in their place.
         pictures: takes the pictures of rendered sequences too, which were made with --pictures, for L_img and L_lmk.
-        picture_size: pixels a side to which these are made smaller.
         landmarks: 68 or 468, the 2D landmarks of L_lmk. landmark_source: "true", or "tracked" for the tracker's own.
         align_to_landmarks: first corrects rest and cameras by the landmarks (see landmark_alignment.py).
         seconds: length of each.
@@ -86,6 +85,7 @@ class DataArguments:
 
     dataset: str = "synthetic"
     clip_length: int = 60
+    picture_size: int = 128
     data_dir: str | None = None
     prepared: str | None = None
     tested: str | None = None
@@ -101,7 +101,6 @@ class DataArguments:
     rendered: str | None = None
     rendered_held_out: str | None = None
     pictures: bool = False
-    picture_size: int = 128
     landmarks: int = 68
     landmark_source: str = "true"
     align_to_landmarks: bool = True
@@ -121,7 +120,7 @@ class DataArguments:
     def validate(self) -> None:
         """Raises UsageError where a value makes no sense, InputError where `folds_file` cannot be read."""
         _known("data set (data.dataset)", [self.dataset], DATASETS)
-        _at_least(self, "data", 1, "clip_length")
+        _at_least(self, "data", 1, "clip_length", "picture_size")
         for item in fields(self):
             own = item.name in _COMMON or self.dataset in _DATASETS_OF.get(item.name, ("synthetic",))
             if not own and getattr(self, item.name) != item.default:
@@ -165,7 +164,7 @@ class DataArguments:
         _at_least(
             self, "data", 0, "sequences", "neutral_error", "mixing", "noise", "offset", "rendered_bending", "seed"
         )
-        _at_least(self, "data", 1, "rendered_repeats", "workers", "picture_size")
+        _at_least(self, "data", 1, "rendered_repeats", "workers")
         if not self.sequences and not self.rendered:
             raise UsageError("data.sequences must be at least 1 where data.rendered names no rendered sequences")
         if self.pictures and (not self.rendered or self.sequences):
@@ -197,7 +196,8 @@ class TrainingArguments:
         weight_decay: decoupled; 0 is plain Adam.
         max_grad_norm: gradients are scaled down to this norm.
         ema_decay: decay of the exponential moving average of the weights that is evaluated and saved; 0 for none.
-        weight_image, weight_landmarks, weight_smooth, weight_au: λ of Eq. 11; the first two need `data.pictures`.
+        weight_image, weight_landmarks, weight_smooth, weight_au: λ of Eq. 11; the first two need `data.pictures`, or a
+            benchmark prepared with --appearance.
         weight_vertices, weight_intensity: of the true meshes and intensities.
         label_flip, label_unknown: shares of the labels fed back in training that are flipped, or made unknown.
         scheduled_sampling: share of clips, after its ramp, whose fed-back labels are the network's own decisions.

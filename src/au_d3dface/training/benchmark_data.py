@@ -22,6 +22,7 @@ from ..face_models import FaceModel
 from ..mlp_baseline import AUD3DFaceMLPConfig
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction
 from .arguments import Arguments, DataArguments
+from .benchmark_supervision import benchmark_supervision
 from .motion_span import span_motions
 from .training_data import Batch, TrainingData
 from .video_weights import load_video_weights
@@ -46,7 +47,7 @@ def benchmark_training_data(
     Raises:
         UsageError: a setting that makes no sense, or an action unit that never occurs in training.
         InputError: files are missing or damaged, were prepared from other frames or with another face model or, for an
-            MLP, another reconstructor than its config says.
+            MLP, another reconstructor than its config says; or they lack what L_img and L_lmk compare with.
     """
     data, training = arguments.data, arguments.training
     builder = benchmark_builder(data.dataset, str(data.data_dir), data.tested, **_settings(data, config.action_units))
@@ -56,7 +57,7 @@ def benchmark_training_data(
     names = [*splits["train"], *splits["test"]]
     with tqdm(names, unit="sequence", desc=f"reading {data.dataset}", disable=not show_progress) as listed:
         crop_size = config.image_size if config.use_video else None
-        labelled = builder.labelled_sequences(listed)
+        labelled = list(builder.labelled_sequences(listed))
         read, coarse = read_coefficient_sequences(labelled, face_model, config.frame_rate, crop_size)
     train, held_out = read[: len(splits["train"])], read[len(splits["train"]) :]
     if isinstance(config, AUD3DFaceMLPConfig) and config.coarse != coarse:
@@ -67,6 +68,11 @@ def benchmark_training_data(
             f"no face was reconstructed in any training sequence ({data.prepared}); prepare the data again"
         )
 
+    supervision, compared = None, {}
+    weights = training.loss_weights
+    if isinstance(config, AUD3DFaceConfig) and (weights["image"] or weights["landmarks"]):  # an MLP makes no mesh
+        sequences = list(zip(train, labelled, strict=False))
+        supervision, compared = benchmark_supervision(sequences, face_model, coarse, weights, data.picture_size, device)
     meshes: Callable[[Batch], Batch]
     if train[0].pose is None:
         basis = expression_basis(face_model, coarse, train)
@@ -109,9 +115,11 @@ def benchmark_training_data(
                 "times_from": sorted({one.times_from for one in read}),
                 "trained_on": counts(train),
                 "held_out": counts(held_out),
+                **compared,
             }
         ],
         initialise=initialise,
+        **({} if supervision is None else {"supervise": supervision}),
     )
 
 
