@@ -116,7 +116,8 @@ def test_the_record_says_what_was_read_and_names_no_folder(copy, trained):
             "coarse": "landmarks",
             "face_model": "facemesh",
             "times_from": ["reported"],
-            "trained_on": {"subjects": 4, "sequences": 4, "frames": 240, "frames_without_face": 4},
+            "trained_on": {"subjects": 4, "sequences": 4, "frames": 240, "frames_without_face": 4}
+            | {"people": sorted(PARTS["A"] + PARTS["B"])},
             "held_out": {"subjects": 2, "sequences": 2, "frames": 120, "frames_without_face": 2},
         }
     ]
