@@ -1,48 +1,14 @@
 """Tables for papers: what comes out is whole LaTeX whatever the text is, and only measured numbers are bold."""
 
-import re
-
 import numpy as np
 import pytest
+from latex_tables import table_rows
 
 from au_d3dface.evaluation.bar_plot import Bars, bar_plot
 from au_d3dface.evaluation.latex import escape, latex_table
 from au_d3dface.evaluation.reports import write_report
 
 HEADER = ["method", "AU01", "average"]
-
-
-def body(table: str) -> list[list[str]]:
-    """The cells of every line of the tabular, its structure checked on the way; a \\multicolumn is one cell."""
-    lines = table.splitlines()
-    opened: list[str] = []
-    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", table):
-        if kind == "begin":
-            opened.append(name)
-        else:
-            assert opened.pop() == name
-    assert not opened
-    bare = re.sub(r"\\[\\{}&%$#_]", "", table)  # without what is escaped
-    bare = re.sub(r"(?m)^%.*$", "", bare)
-    assert bare.count("{") == bare.count("}")
-    assert bare.count("$") % 2 == 0
-    assert not re.search(r"[#_^~<>|%]", bare)
-    start = next(n for n, line in enumerate(lines) if line.startswith(r"\begin{tabular}"))
-    columns = len(re.fullmatch(r"\\begin\{tabular\}\{(l r*)\}".replace(" ", ""), lines[start])[1])
-    rules = {r"\toprule", r"\midrule", r"\bottomrule"}
-    rows = []
-    for line in lines[start + 1 : lines.index(r"\end{tabular}")]:
-        if line in rules:
-            continue
-        assert line.endswith(r" \\")
-        assert not line.startswith(("[", "*"))  # the \\ above it would take that for its own
-        cells = re.split(r"(?<!\\)&", line.removesuffix(r" \\"))
-        if line.startswith(r"\multicolumn"):
-            assert line.startswith(rf"\multicolumn{{{columns}}}")
-        else:
-            assert len(cells) == columns
-        rows.append([cell.strip() for cell in cells])
-    return rows
 
 
 def test_the_best_measured_is_bold_and_the_papers_never_is():
@@ -54,7 +20,7 @@ def test_the_best_measured_is_bold_and_the_papers_never_is():
         paper_rows=[["*temporal", "54.5", "66.0"], ["[no] name", "–", "–"]],
         label="tab:x",
     )
-    rows = body(table)
+    rows = table_rows(table)
     assert rows == [
         HEADER,
         ["mine", r"\textbf{51.0}", "60.1"],
@@ -71,7 +37,7 @@ def test_the_best_measured_is_bold_and_the_papers_never_is():
 def test_best_by_column_lowest_and_none():
     rows = [["a", "1.50", "3"], ["b", "-2.25", "4"]]
     assert r"\textbf{-2.25}" in latex_table(HEADER, rows, "x", best="lowest")
-    mixed = body(latex_table(HEADER, rows, "x", best=[None, "lowest", "highest"]))
+    mixed = table_rows(latex_table(HEADER, rows, "x", best=[None, "lowest", "highest"]))
     assert mixed[1:] == [["a", "1.50", "3"], ["b", r"\textbf{-2.25}", r"\textbf{4}"]]
     assert "textbf" not in latex_table(HEADER, rows, "x", best=None)
     assert "textbf" not in latex_table(HEADER, rows[:1], "x")  # nothing to be better than
@@ -84,7 +50,7 @@ def test_best_by_column_lowest_and_none():
 def test_any_text_is_printed_not_run():
     hostile = "\\input{/etc/passwd} 100% of $x_1$ & {more} #2 ~^ <a|b>\n\n\\end{tabular}"
     table = latex_table(["method", "AU_1"], [[hostile, "1"], ["Müller & Söhne", "2"]], hostile, paper_rows=[["a", "–"]])
-    assert len(body(table)) == 5
+    assert len(table_rows(table)) == 5
     assert r"\input" not in table
     assert table.count(r"\end{tabular}") == 1
     assert r"100\% of \$x\_1\$ \& \{more\} \#2" in table

@@ -69,6 +69,7 @@ def bar_plot(
         if row.low is not None and row.high is not None:
             axes.vlines(x, row.low, row.high, color=_INK, linewidth=1.1)
     if floor is not None:
+        axes.hlines(floor, at - 0.45, at + 0.45, color="white", linewidth=3.4)  # to be seen on dark bars
         axes.hlines(floor, at - 0.45, at + 0.45, color=_INK, linewidth=1.6, linestyles=(0, (2, 1)))
         handles.append(Line2D([], [], color=_INK, linewidth=1.6, linestyle=(0, (2, 1)), label=floor_name))
     axes.set_xticks(at, columns)

@@ -135,6 +135,7 @@ def benchmark_table(options: argparse.Namespace, progress):
     scores: dict[str, dict] = {name: {} for name in names}
     notes: dict[str, dict[str, None]] = {name: {} for name in names}  # sentences once each, in order
     more: dict[str, dict] = {name: {} for name in names}
+    remarks: list[str] = []
     for part in chosen:
         data = BenchmarkPart(benchmark, options.data_dir, options.prepared, part, settings)
         for name, given in tested.items():
@@ -150,13 +151,12 @@ def benchmark_table(options: argparse.Namespace, progress):
             scores[name][part] = tool_scores(Path(place), data, getattr(options, "camera", "left"))
             more[name] = {"kind": "csv"}
             notes[name] |= {"csv files of another tool; whom that was trained on is not known here": None}
-        left_out = len(data.fold.test) - len({one.files.subject for one in data.labelled})
-        if left_out:
-            for name in scores:
-                if part in scores[name]:
-                    notes[name] |= {f"{left_out} of the {len(data.fold.test)} people of {part} are left out": None}
+        expected = len(data.fold.test) * len(data.builder.tasks)
+        if len(data.labelled) < expected:
+            missing = expected - len(data.labelled)
+            remarks.append(f"{part}: {missing} of {expected} sequences are missing and left out")
     methods = [MethodScores(name, scores[name], more[name], list(notes[name])) for name in names]
-    return BenchmarkTable(benchmark, parts, options.folds_file is None, options.frames, methods)
+    return BenchmarkTable(benchmark, parts, options.folds_file is None, options.frames, methods, remarks)
 
 
 def finish(options: argparse.Namespace, name: str, table) -> int:
