@@ -1,4 +1,4 @@
-"""au-d3dface evaluate bp4d | disfa: Tables 2 and 3 from checkpoints and from other tools' csv files."""
+"""au-d3dface evaluate bp4d | disfa | table4: Tables 2 to 4 from checkpoints, and from other tools' csv files."""
 
 import argparse
 import sys
@@ -13,9 +13,20 @@ TITLES = {"bp4d": "BP4D", "disfa": "DISFA"}
 
 
 def add_benchmarks(kinds) -> None:
-    """Adds both commands to the sub-commands of `evaluate`."""
+    """Adds the three commands to the sub-commands of `evaluate`."""
     for name, title in TITLES.items():
         _add(kinds, name, title)
+    command = kinds.add_parser(
+        "table4",
+        help="Table 4: average F1 by input and modules, beside the paper's",
+        description="Puts together what has been measured: the folder that au_d3dface.training.table4 wrote; or "
+        "folders that au_d3dface.training.folds wrote and json files of 'evaluate bp4d' and 'evaluate disfa'. With "
+        "--output the table is written as json, markdown, LaTeX and a plot.",
+    )
+    command.add_argument("places", nargs="+", metavar="PLACE", help="a folder of trainings, or a json file")
+    command.add_argument("-o", "--output", metavar="DIR", help="folder for the table: json, md, tex and png")
+    command.add_argument("--quiet", action="store_true", help="no list of what was written")
+    command.set_defaults(run=_table4, update_card=None)
 
 
 def _add(kinds, name: str, title: str) -> None:
@@ -103,6 +114,13 @@ def _benchmark(options: argparse.Namespace) -> int:
         warnings.filterwarnings("ignore")  # of dependencies; ours are sentences
         table = benchmark_table(options, progress)
     return finish(options, options.benchmark, table)
+
+
+def _table4(options: argparse.Namespace) -> int:
+    from .table4_sources import read_table4
+
+    table = read_table4(options.places)
+    return finish(options, "table4", table)
 
 
 def benchmark_table(options: argparse.Namespace, progress):
