@@ -95,9 +95,12 @@ def test_benchmarks_from_folds_and_from_reports(tmp_path, capsys):
     assert lines["mesh + video", "spatial"] == ["50.0", "–", "63.4", "60.0"]
     assert "mesh + video, spatial, BP4D: 1 fold, not three" in text
     assert "mesh, temporal + spatial, DISFA: mean over AU01, AU12 alone, not comparable" in text
-    assert "seen was trained on people of P1 whom it is tested on: no fair test" in text
+    assert lines["video", "temporal"][1] == "† 70.0"
+    assert "† seen was trained on people of P1 whom it is tested on: no fair test" in text
     assert "–: not measured" in text
-    assert table_rows((tmp_path / "out/table4.tex").read_text())[4][2] == r"\textbf{63.0 (60.0-66.0)}"
+    latex = table_rows((tmp_path / "out/table4.tex").read_text())
+    assert latex[4][2] == r"\textbf{63.0 (60.0-66.0)}"
+    assert latex[1][3] == r"$\dagger$ 70.0"  # higher than all others, and not compared
 
 
 def test_bad_places_are_one_sentence(tmp_path, capsys):

@@ -49,7 +49,8 @@ def bar_plot(
         floor_name: of those lines in the legend.
     """
     count, places = len(columns), max(1, len(rows))
-    inches = float(np.clip(1.5 + count * (0.22 + 0.11 * places), 6, 22))
+    letters = max((len(line) for name in columns for line in name.split("\n")), default=0)  # side by side, unmixed
+    inches = float(np.clip(1.5 + count * max(0.22 + 0.11 * places, 0.2 + 0.085 * letters), 6, 22))
     figure = Figure(figsize=(inches, 4.4), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -54,6 +54,7 @@ class Table4Row:
         f1: by column; columns that were not measured are left out.
         always_positive_f1: the floors beside them.
         roc_area, mesh_mm: means; None where they were not measured.
+        unfair: columns that are no fair test of it, as it was trained on people who are tested.
         more: what else the JSON says.
     """
 
@@ -64,6 +65,7 @@ class Table4Row:
     always_positive_f1: Mapping[str, float]
     roc_area: float | None = None
     mesh_mm: float | None = None
+    unfair: frozenset[str] = frozenset()
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -110,6 +112,7 @@ class Table4:
                     "always_positive_f1": {key: number(value) for key, value in row.always_positive_f1.items()},
                     "roc_area": None if row.roc_area is None else number(row.roc_area),
                     "mesh_mm": None if row.mesh_mm is None else number(row.mesh_mm),
+                    **({"unfair": sorted(row.unfair)} if row.unfair else {}),
                     **row.more,
                 }
                 for row in self.rows
@@ -153,7 +156,7 @@ class Table4:
         )
 
     def figure(self) -> "Figure":
-        """Bars by model, the paper's beside them, and what saying "present" everywhere gets."""
+        """Bars by model, the paper's beside them, and what saying "present" everywhere gets; without unfair tests."""
         from .bar_plot import Bars, bar_plot
 
         def values(found: Iterable[float | None]) -> np.ndarray:
@@ -161,7 +164,7 @@ class Table4:
 
         bars, floors = [], self.floors
         for key, title in self.columns.items():
-            ranges = [row.f1.get(key) for row in self.rows]
+            ranges = [None if key in row.unfair else row.f1.get(key) for row in self.rows]
             floor = 100 * floors[key] if key in floors else None
             bars.append(
                 Bars(
@@ -187,7 +190,7 @@ class Table4:
         cells = [row.input, row.modules]
         for key in self.columns:
             one = row.f1.get(key)
-            text = "–" if one is None else f"{100 * one.mean:.1f}"
+            text = "–" if one is None else f"{'† ' if key in row.unfair else ''}{100 * one.mean:.1f}"
             spread = one is not None and self.spread and one.low < one.high
             cells.append(text + (f" ({100 * one.low:.1f}-{100 * one.high:.1f})" if spread and one else ""))
         cells += [cell(row.roc_area, 3)] if self._has("roc_area") else []
@@ -236,7 +239,7 @@ def _synthetic_row(name: str, runs: Sequence[Mapping[str, Any]]) -> Table4Row:
         {key: means("always_positive_f1", units)[0] for key, units in AU_SETS.items()},
         sum(run["roc_area_mean"] for run in runs) / len(runs),
         sum(errors) / len(errors) if errors else None,
-        {
+        more={
             "frames": runs[0]["frames"],
             "by_au": {au: [run["by_au"][au]["f1"] for run in runs] for au in runs[0]["by_au"]},
         },

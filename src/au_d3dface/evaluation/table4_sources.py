@@ -109,7 +109,7 @@ def _of_report(path: Path, report: Mapping[str, Any]) -> list[tuple[str, Table4R
             continue
         folds, mean = method["folds"], method["mean"]
         unfair = ", ".join(part for part, fold in folds.items() if "unfair" in fold)
-        notes = [f"{name} was trained on people of {unfair} whom it is tested on: no fair test"] if unfair else []
+        notes = [f"† {name} was trained on people of {unfair} whom it is tested on: no fair test"] if unfair else []
         averages = [fold["f1"] for fold in folds.values()]
         kind = method["input"], method["modules"]
         rows.append(
@@ -140,7 +140,8 @@ def _row(
     if {*units} != {facs.label(unit) for unit in ACTION_UNITS[benchmark]}:
         notes.append(f"{where}: mean over {', '.join(units)} alone, not comparable with the paper's")
     floors = {} if floor is None else {title: float(floor)}
-    return benchmark, Table4Row(inputs, modules, name, {title: Range.of(known)}, floors), notes
+    unfair = frozenset({title} if any(note.startswith("†") for note in notes) else ())
+    return benchmark, Table4Row(inputs, modules, name, {title: Range.of(known)}, floors, unfair=unfair), notes
 
 
 def _together(key: tuple[str, str], cells: Mapping[str, Table4Row]) -> Table4Row:
@@ -148,7 +149,9 @@ def _together(key: tuple[str, str], cells: Mapping[str, Table4Row]) -> Table4Row
     f1, floors = {}, {}
     for row in cells.values():
         f1, floors = f1 | dict(row.f1), floors | dict(row.always_positive_f1)
-    return Table4Row(*key, ", ".join(dict.fromkeys(row.name for row in cells.values())), f1, floors)
+    names = ", ".join(dict.fromkeys(row.name for row in cells.values()))
+    unfair = frozenset().union(*(row.unfair for row in cells.values()))
+    return Table4Row(*key, names, f1, floors, unfair=unfair)
 
 
 def _kind_of(config: Mapping[str, Any]) -> tuple[str, str]:
