@@ -32,9 +32,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status; a user's mistake ends in one sentence, never in a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    words = [*arguments]
     if arguments[:2] == COMMAND.split():
         arguments[:2] = [COMMAND]
     options = _parser().parse_args(arguments)
+    options.words = words  # as they were given: for commands that leave a record of themselves
     try:
         with Interrupts():
             return options.run(options)
@@ -143,7 +145,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
             deca=options.deca,
             emoca=options.emoca,
         )
-        settings = {name: value for name, value in vars(options).items() if name not in ("run", "quiet")}
+        settings = {name: value for name, value in vars(options).items() if name not in ("run", "quiet", "words")}
         config = pipeline.model.config
         try:
             result = pipeline.reconstruct(

@@ -1,6 +1,7 @@
 """AU scores against scikit-learn, scipy and published figures, and where they are undefined."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -177,6 +178,22 @@ def test_icc_equals_the_analysis_of_variance(seed, rows, judges):
         else:
             table = np.stack([*estimates[:, known, k], truth[known, k]], 1)
             assert result[k] == pytest.approx(icc_by_anova(table), abs=1e-9)
+
+
+@pytest.mark.parametrize("judges", [2, 4])
+def test_icc_equals_pingouin(judges):
+    pingouin = pytest.importorskip(
+        "pingouin", reason="pingouin is not installed (the analysis of variance above is ours)"
+    )
+    rng = np.random.default_rng(judges)
+    truth = rng.integers(0, 6, (40, 1)).astype(float)
+    estimates = 0.7 * truth + rng.normal(size=(judges - 1, 40, 1))
+    ratings = np.concatenate([estimates, truth[None]])[..., 0]  # (judges, rows)
+    judge, row = np.indices(ratings.shape)
+    frame = pd.DataFrame({"judge": judge.ravel(), "row": row.ravel(), "rating": ratings.ravel()})
+    found = pingouin.intraclass_corr(frame, targets="row", raters="judge", ratings="rating")
+    expected = found.loc[found["Type"].isin(["ICC3", "ICC(C,1)"]), "ICC"].iloc[0]  # older and newer name
+    assert icc_3_1(estimates, truth)[0] == pytest.approx(expected, abs=1e-9)
 
 
 def test_icc_forgives_an_offset_and_no_factor():

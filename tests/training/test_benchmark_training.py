@@ -120,7 +120,8 @@ def test_the_record_says_what_was_read_and_names_no_folder(copy, trained):
             "coarse": "landmarks",
             "face_model": "facemesh",
             "times_from": ["reported"],
-            "trained_on": {"subjects": 4, "sequences": 4, "frames": 240, "frames_without_face": 4},
+            "trained_on": {"subjects": 4, "sequences": 4, "frames": 240, "frames_without_face": 4}
+            | {"people": sorted(PARTS["A"] + PARTS["B"])},
             "held_out": {"subjects": 2, "sequences": 2, "frames": 120, "frames_without_face": 2},
         }
     ]
@@ -177,33 +178,49 @@ def test_three_folds_in_one_command_are_resumed_and_make_a_table(copy, tmp_path,
     command = ["--config", str(config), "--data-dir", str(copy / "copy"), "--prepared", str(copy / "coarse")]
     command += ["--output", str(tmp_path / "out")]
     assert folds.main([*command, "--folds", "C"]) == 0
-    assert "mean of 1 of 3 folds" in capsys.readouterr().out
+    assert "| measured, C tested" in capsys.readouterr().out
     stamp = (tmp_path / "out/C/model/training.json").stat().st_mtime_ns
     assert folds.main(command) == 0
     said = capsys.readouterr().out
     assert (tmp_path / "out/C/model/training.json").stat().st_mtime_ns == stamp  # not trained again
 
     table = json.loads((tmp_path / "out/folds.json").read_text())
-    assert list(table["folds"]) == ["A", "B", "C"]
-    for part, fold in table["folds"].items():
+    measured = table["methods"]["measured"]
+    assert list(measured["folds"]) == ["A", "B", "C"]
+    for part, fold in measured["folds"].items():
         assert (fold["frames"], fold["frames_without_face"], fold["subjects"]) == (120, 2, 2)
-        assert fold == fold | {"f1": scores_of(tmp_path / "out" / part / "model")["f1_mean"]}
+        assert fold["f1"] == pytest.approx(scores_of(tmp_path / "out" / part / "model")["f1_mean"], abs=2e-4)
         assert min(fold["by_au"][au]["f1"] for au in ("AU01", "AU06", "AU12")) > 0.85
         assert fold["always_positive_f1"] < 0.6
         record = json.loads((tmp_path / "out" / part / "model" / "training.json").read_text())
         assert record["pools"][0]["tested"] == part
         assert record["command"].endswith(f"--tested {part}")
-    mean = sum(fold["by_au"]["AU06"]["f1"] for fold in table["folds"].values()) / 3
-    assert table["mean"]["by_au"]["AU06"]["f1"] == pytest.approx(mean, abs=1e-4)
+    mean = sum(fold["by_au"]["AU06"]["f1"] for fold in measured["folds"].values()) / 3
+    assert measured["mean"]["by_au"]["AU06"]["f1"] == pytest.approx(mean, abs=1e-4)
     text = (tmp_path / "out/folds.md").read_text()
     assert said.strip().endswith(text.strip())
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    assert ["", "AU01", "AU06", "AU12", "average"] in lines
+    assert ["F1, %", "AU01", "AU06", "AU12", "average"] in lines
     rows = {line[0]: line[1:] for line in lines}
-    assert rows["F1, mean of 3 of 3 folds"][1] == f"{100 * mean:.1f}"
-    assert rows["paper, temporal + spatial"] == ["54.5", "72.3", "87.5", "–"]  # another average: of twelve
+    assert rows["measured, mean of 3 of 3 folds"][1] == f"{100 * mean:.1f}"
+    assert rows["paper, *the model, temporal + spatial"] == ["54.5", "72.3", "87.5", "–"]  # another average: of twelve
     assert float(rows["always positive, mean of 3 of 3 folds"][0]) < 60
     assert "parts of your own" in text
+    assert (tmp_path / "out/folds.tex").read_text().startswith("% needs")
+    assert (tmp_path / "out/folds.png").is_file()
+
+    # The same scores from the checkpoints themselves, each tested on the part that its training left out.
+    evaluated = ["evaluate", "bp4d", "--data-dir", str(copy / "copy"), "--prepared", str(copy / "coarse"), "--quiet"]
+    evaluated += ["--folds-file", str(copy / "parts.json"), "--missing", "skip", "--device", "cpu"]
+    evaluated += ["--checkpoint", f"measured={tmp_path / 'out'}", "-o", str(tmp_path / "again")]
+    assert cli.main(evaluated) == 0
+    again = json.loads((tmp_path / "again/bp4d.json").read_text())["methods"]["measured"]["folds"]
+    for part, fold in measured["folds"].items():
+        assert again[part]["frames"] == fold["frames"]
+        for au, scores in fold["by_au"].items():
+            assert {name: again[part]["by_au"][au][name] for name in scores} == pytest.approx(scores, abs=2e-4)
+            assert 0 <= again[part]["by_au"][au]["onset_error"] < 0.1
+    assert "trained on" not in capsys.readouterr().out
 
     # Another recipe is refused where a checkpoint of the first one lies, and nothing is written over.
     assert folds.main([*command, "--learning-rate", "0.1"]) == 6
@@ -221,8 +238,8 @@ def test_two_processes_train_and_test_folds_one_after_the_other(copy, tmp_path):
     done = subprocess.run(launch, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     table = json.loads((tmp_path / "out/folds.json").read_text())
-    assert [fold["frames"] for fold in table["folds"].values()] == [120, 120]
-    assert done.stdout.count("# BP4D, 2 of 3 folds") == 1
+    assert [fold["frames"] for fold in table["methods"]["measured"]["folds"].values()] == [120, 120]
+    assert done.stdout.count("# BP4D: action units") == 1
 
 
 def test_the_shipped_configs_are_the_papers(tmp_path):

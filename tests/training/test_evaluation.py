@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from au_d3dface.training.evaluation import best_thresholds, evaluate, joined, summary
+from au_d3dface.evaluation.decoding import joined
+from au_d3dface.training.evaluation import best_thresholds, evaluate, summary
 from au_d3dface.training.sampling import SharedBatches
 
 
@@ -96,7 +97,8 @@ def test_scored_frames_count_and_unknown_labels_do_not(batch):
     batch["au_intensity_labels"] = -torch.ones(1, 4, 2)
     scores = evaluate(Oracle(PROBABILITIES, batch["true_vertices"]), [batch], meshes)
     assert scores["frames"] == 3
-    assert scores["by_au"]["AU12"] == {"f1": 0, "always_positive_f1": 0, "roc_area": None, "intensity_r": None}
+    untold = dict.fromkeys(("roc_area", "matthews_correlation", "intensity_r", "intensity_icc"))
+    assert scores["by_au"]["AU12"] == {"f1": 0, "always_positive_f1": 0, **untold}
     assert scores["intensity_r_mean"] is None
     assert scores["refined_error_mm"] == pytest.approx(0.0)
 

@@ -12,6 +12,7 @@ from ..errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from ..face_models import FaceModel
+    from ..mlp_baseline import AUD3DFaceMLP
     from ..modeling_au_d3dface import AUD3DFaceForReconstruction
 
 BUNDLED = Path(__file__).parent / "default"
@@ -47,20 +48,44 @@ def load_checkpoint(
         CheckpointError: the folder or id does not exist, holds a model of another type, or is damaged or incomplete.
         UsageError: the device is not available.
     """
+    from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+
+    return _loaded(AUD3DFaceForReconstruction, BUNDLED if name is None else name, device)
+
+
+def load_mlp(name: str | PathLike[str], device: str | torch.device | None = None) -> "AUD3DFaceMLP":
+    """An MLP of the baselines; as `load_checkpoint`, but there is no bundled one."""
+    from ..mlp_baseline import AUD3DFaceMLP
+
+    return _loaded(AUD3DFaceMLP, name, device)
+
+
+def model_type_of(name: str | PathLike[str]) -> str | None:
+    """The type that config.json of a folder or of a model on the Hub names; None where it cannot be read."""
+    from transformers import PreTrainedConfig
+
+    try:
+        with _quiet_transformers():
+            return PreTrainedConfig.get_config_dict(Path(name).expanduser() if Path(name).exists() else name)[0].get(
+                "model_type"
+            )
+    except (OSError, ValueError):
+        return None
+
+
+def _loaded(kind, source: str | PathLike[str], device: str | torch.device | None):
+    """A model of a class, in evaluation mode, on its device; every way in which that fails is one sentence."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    from ..modeling_au_d3dface import AUD3DFaceForReconstruction
-
     resolved = resolve_device(device)
-    source = BUNDLED if name is None else name
     folder = Path(source).expanduser()
     if folder.exists() or _looks_like_a_path(str(source)):
-        _check_folder(folder)
+        _check_folder(folder, kind.config_class.model_type)
         source = folder
     try:
         with _quiet_transformers():
-            model, report = AUD3DFaceForReconstruction.from_pretrained(source, output_loading_info=True)
+            model, report = kind.from_pretrained(source, output_loading_info=True)
     except (SafetensorError, EOFError) as error:
         raise CheckpointError(
             f"the checkpoint {source} is damaged ({error}): its safetensors file cannot be read; fetch it again"
@@ -98,8 +123,8 @@ def _looks_like_a_path(name: str) -> bool:
     return name.startswith((".", "~", "/")) or name.count("/") > 1 or "\\" in name
 
 
-def _check_folder(folder: Path) -> None:
-    """Raises CheckpointError unless the folder holds an au_d3dface checkpoint."""
+def _check_folder(folder: Path, wanted: str) -> None:
+    """Raises CheckpointError unless the folder holds a checkpoint of the wanted model type."""
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise CheckpointError(
@@ -112,8 +137,8 @@ def _check_folder(folder: Path) -> None:
         model_type = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{config} is damaged: it is not a JSON object; fetch the checkpoint again") from error
-    if model_type != "au_d3dface":
-        raise CheckpointError(f"the model folder {folder} holds a model of type {model_type!r}, not 'au_d3dface'")
+    if model_type != wanted:
+        raise CheckpointError(f"the model folder {folder} holds a model of type {model_type!r}, not {wanted!r}")
     if not any(folder.glob("model*.safetensors")):
         raise CheckpointError(f"the model folder {folder} holds no model.safetensors")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ class CoefficientSequence:
     Attributes:
         name: `F001_T1`, `SN001`. subject: `F001`, `SN001`.
         clips: every phase of every run as one clip (`clips.clips_of` without a length), whose rows are of the T frames.
-        times_from: where the times come from, see `LabelledSequence`.
+        timestamps: (T,) seconds. times_from: where they come from, see `LabelledSequence`.
         expression (T, E), pose (T, P) or None: 0 where not usable. shape (S,), neutral_vertices (V, 3) metres.
         usable: (T,) bool, whether the face was reconstructed.
         counted: (T,) bool, the frames that count.
@@ -49,6 +50,7 @@ class CoefficientSequence:
     name: str
     subject: str
     clips: list[Clip]
+    timestamps: np.ndarray
     times_from: str
     expression: Tensor
     pose: Tensor | None
@@ -142,6 +144,16 @@ def read_coefficient_sequences(
     return aligned, first[1].coarse
 
 
+def counts(sequences: Sequence[CoefficientSequence]) -> dict[str, int]:
+    """How many people, sequences and frames that count, and how many of those have no reconstructed face."""
+    return {
+        "subjects": len({one.subject for one in sequences}),
+        "sequences": len(sequences),
+        "frames": sum(int(one.counted.sum()) for one in sequences),
+        "frames_without_face": sum(int((one.counted & ~one.usable).sum()) for one in sequences),
+    }
+
+
 def expression_basis(face_model: FaceModel, coarse: str, sequences: Sequence[CoefficientSequence]) -> Tensor:
     """(E, V, 3) metres: what the expression coefficients of linear sequences move.
 
@@ -197,6 +209,7 @@ def _aligned(
         name=one.files.name,
         subject=one.files.subject,
         clips=clips,
+        timestamps=one.timestamps,
         times_from=one.times_from,
         expression=by_frame(found.expression, other.expression.shape[1]),
         pose=None if other.pose is None else by_frame(found.pose, other.pose.shape[1]),
@@ -255,6 +268,23 @@ class TrainingRuns(Dataset[dict[str, Tensor]]):
         return self.runs[run][0].clip(np.concatenate([rows, padding]))
 
 
+class ScoredPiece(NamedTuple):
+    """What is decoded at once: L entries of one phase of one run.
+
+    Attributes:
+        sequence: whose. rows: (L,) of its frames, -1 where there is none.
+        scored: (L,) bool, entries that are scored here and in no other piece.
+        shown: (L,) bool, entries of frames that count, in the other phases too; without those that only warm up.
+        clip: number of the phase among the sequence's `clips`.
+    """
+
+    sequence: CoefficientSequence
+    rows: np.ndarray
+    scored: np.ndarray
+    shown: np.ndarray
+    clip: int
+
+
 class ScoredRuns(Dataset[dict[str, Tensor]]):
     """Whole runs to be decoded, every phase of each: together they score every frame that counts exactly once.
 
@@ -267,23 +297,23 @@ class ScoredRuns(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, sequences: Sequence[CoefficientSequence], warm_up: int) -> None:
-        self.pieces: list[tuple[CoefficientSequence, np.ndarray, np.ndarray]] = []
+        self.pieces: list[ScoredPiece] = []
         for one in sequences:
             counted, most = one.counted.numpy(), MOST_ENTRIES if one.crops is None else MOST_CROPS
-            for clip in one.clips:
-                scored = clip.scored & counted[clip.rows]
+            for number, clip in enumerate(one.clips):
+                shown = (clip.rows >= 0) & counted[clip.rows]
+                scored = clip.scored & shown
                 for start in range(0, len(clip.rows), most):
                     at = slice(max(0, start - warm_up), start + most)
-                    counts = scored[at].copy()
-                    counts[: start - at.start] = False
-                    if counts.any():
-                        self.pieces.append((one, clip.rows[at], counts))
-        self.pieces.sort(key=lambda piece: -len(piece[1]))
+                    warm = np.arange(at.start, at.start + len(clip.rows[at])) >= start
+                    if (scored[at] & warm).any():
+                        self.pieces.append(ScoredPiece(one, clip.rows[at], scored[at] & warm, shown[at] & warm, number))
+        self.pieces.sort(key=lambda piece: -len(piece.rows))
 
     def __len__(self) -> int:
         return len(self.pieces)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """As of `CoefficientSequence.clip`, with `scored` (T,)."""
-        one, rows, scored = self.pieces[index]
-        return one.clip(rows, scored)
+        piece = self.pieces[index]
+        return piece.sequence.clip(piece.rows, piece.scored)

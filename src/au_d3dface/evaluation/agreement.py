@@ -14,6 +14,7 @@ from .. import facs
 from ..errors import InputError
 from ..metrics import pearson, roc_area
 from .au_tables import AUTable
+from .card_results import CardResult
 from .reports import cell, markdown_table, number
 
 CORE = (1, 2, 4, 5, 12, 25, 26, 45)
@@ -145,6 +146,17 @@ class Agreement:
                 for name, clip in self.clips.items()
             },
         }
+
+    def card_results(self) -> list[CardResult]:
+        """What a model card says: the means, over as many clips."""
+        core = ", ".join(str(unit) for unit in self.numbers()["core_action_units"])
+        metrics = {
+            f"Pearson r of intensities, mean over AU {core}": ("pearsonr", self.core_r),
+            f"Pearson r of intensities, mean over {len(self.r)} AUs": ("pearsonr", self.mean_r),
+            f"ROC area against presence, mean over {len(self.roc_area)} AUs": ("roc_auc", self.mean_roc_area),
+        }
+        title = "Agreement with another tool (OpenFace's csv) on the tester's clips"
+        return [CardResult("agreement", title, f"{len(self.clips)} clips", metrics)]
 
     def text(self) -> str:
         """Two tables, clips by AUs, and the means, in Markdown."""

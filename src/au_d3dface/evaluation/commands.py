@@ -1,4 +1,4 @@
-"""The command line: au-d3dface evaluate agreement | frame-rate | synthetic."""
+"""The command line: au-d3dface evaluate agreement | frame-rate | synthetic; benchmarks are in benchmark_commands."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
 from ..errors import UsageError
+from .benchmark_commands import add_benchmarks, add_card_option
 
 # Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
 
@@ -23,6 +24,7 @@ def add_evaluate(commands) -> None:
     _add_agreement(kinds)
     _add_frame_rate(kinds)
     _add_synthetic(kinds)
+    add_benchmarks(kinds)
 
 
 def _add_agreement(kinds) -> None:
@@ -47,6 +49,7 @@ def _add_agreement(kinds) -> None:
     )
     add_landmarker_option(command)
     _add_common(command)
+    add_card_option(command)
     command.set_defaults(run=_agreement)
 
 
@@ -110,6 +113,7 @@ def _add_synthetic(kinds) -> None:
         "(default: whole,displacement)",
     )
     _add_common(command)
+    add_card_option(command)
     command.set_defaults(run=_synthetic)
 
 
@@ -197,6 +201,10 @@ def _numbers(text: str) -> list[float]:
 
 
 def _check_output(options: argparse.Namespace) -> None:
+    if getattr(options, "update_card", None) is not None:
+        from .card_results import card_path
+
+        card_path(options.update_card)  # before the long work
     if options.output is not None:
         from ..export import check_output_directory
 
@@ -223,4 +231,10 @@ def _finish(options: argparse.Namespace, name: str, result, notes: list[str]) ->
         for path in write_report(Path(options.output), name, result.text(), model | result.numbers()):
             if not options.quiet:
                 print(f"  {path}")
+    if getattr(options, "update_card", None) is not None:
+        from .card_results import plain_command, update_card
+
+        path = update_card(options.update_card, result.card_results(), plain_command(options.words))
+        if not options.quiet:
+            print(f"  {path}")
     return 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .. import facs
 from .au_scores import AU_SETS, AURows, AUScores
 from .calibration import WAYS, HardCase
+from .card_results import CardResult
 from .mesh_scores import ERRORS, MAX_LAG, STILL_ACCELERATION, STILL_VELOCITY, MeshScores
 from .reports import cell, markdown_table, number
 
@@ -238,6 +240,25 @@ class SyntheticReport:
             parts.append(f"## {name}: {people}" + (f", style {style!r}" if style else ""))
             parts += scores.tables(self.surface_every, self.min_stretch)
         return "\n\n".join(parts)
+
+    def card_results(self) -> list[CardResult]:
+        """What a model card says of each folder: means over the action units of BP4D, of DISFA and of all."""
+        results = []
+        for name, scores in self.folders.items():
+            clip = scores.scores["clip"]
+            metrics = {}
+            for units in AU_SETS:
+                means = clip.means(units)
+                over = "all action units" if units == "all" else f"the action units of {units}"
+                metrics |= {
+                    f"F1, mean over {over}": ("f1", means["f1"]),
+                    f"always positive, F1, mean over {over}": ("f1", means["always_positive_f1"]),
+                    f"ROC area, mean over {over}": ("roc_auc", means["roc_area"]),
+                    f"intensity Pearson r, mean over {over}": ("pearsonr", means["intensity_r"]),
+                }
+            title = "Synthetic people, rendered and tracked"
+            results.append(CardResult("synthetic", title, f"{Path(name).name}, {scores.sequences} sequences", metrics))
+        return results
 
 
 def _level(scores: AUScores, level: int, take: Callable[[np.ndarray, str], float], name: str = "all") -> str:

@@ -11,6 +11,7 @@ from ..data.benchmark_clips import (
     CoefficientSequence,
     ScoredRuns,
     TrainingRuns,
+    counts,
     expression_basis,
     read_coefficient_sequences,
 )
@@ -113,7 +114,7 @@ def benchmark_training_data(
                 "coarse": coarse,
                 "face_model": face_model.name,
                 "times_from": sorted({one.times_from for one in read}),
-                "trained_on": counts(train),
+                "trained_on": counts(train) | {"people": sorted({one.subject for one in train})},
                 "held_out": counts(held_out),
                 **compared,
             }
@@ -121,16 +122,6 @@ def benchmark_training_data(
         initialise=initialise,
         **({} if supervision is None else {"supervise": supervision}),
     )
-
-
-def counts(sequences: Sequence[CoefficientSequence]) -> dict[str, int]:
-    """How many people, sequences and frames that count, and how many of those have no reconstructed face."""
-    return {
-        "subjects": len({one.subject for one in sequences}),
-        "sequences": len(sequences),
-        "frames": sum(int(one.counted.sum()) for one in sequences),
-        "frames_without_face": sum(int((one.counted & ~one.usable).sum()) for one in sequences),
-    }
 
 
 def _settings(data: DataArguments, action_units: Sequence[int]) -> dict[str, Any]:

@@ -3,13 +3,13 @@
     accelerate launch -m au_d3dface.training.folds --config bp4d --data-dir BP4D --prepared COARSE --output OUT
 
 Folds are named after the part that they test; each is trained in a folder of OUT of that name, and one that is finished
-is not trained again. Then OUT/folds.json and OUT/folds.md have F1 by action unit at the threshold 0.5, pooled over all
-frames of the tested part, the mean over action units, and the mean over folds, beside what saying "present" everywhere
-gets. Options are those of `python -m au_d3dface.training`, and `--folds P1,P2` for some of the parts.
+is not trained again. Then OUT/folds.json, .md, .tex and .png have F1 by action unit at the threshold 0.5, pooled over
+all frames of the tested part, the mean over action units, and the mean over folds, beside what saying "present"
+everywhere gets; `au-d3dface evaluate bp4d --checkpoint OUT` measures the same again. Options are those of
+`python -m au_d3dface.training`, and `--folds P1,P2` for some of the parts.
 """
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,26 +17,25 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from .. import facs
 from ..command_line import exit_status
 from ..data.folds import ALL, fold_of
 from ..errors import UsageError
-from ..evaluation.paper_tables import ACTION_UNITS, PAPER_F1
-from ..evaluation.reports import cell, markdown_table, write_report
+from ..evaluation.benchmark_table import BenchmarkTable, MethodScores, recorded_scores
+from ..evaluation.reports import write_report
 from ..preparation import process_share
 from .arguments import Arguments, read_arguments
 from .series import trained
 
 
-def train_folds(arguments: Arguments, tested: Sequence[str] | None = None) -> dict[str, Any]:
-    """Trains and tests what is not finished yet, and writes folds.json and folds.md.
+def train_folds(arguments: Arguments, tested: Sequence[str] | None = None) -> BenchmarkTable:
+    """Trains and tests what is not finished yet, and writes folds.json, folds.md, folds.tex and folds.png.
 
     Args:
         arguments: of every fold; `data.tested` is left out.
         tested: names of parts; None for all.
 
     Returns:
-        What folds.json holds.
+        What the files hold.
 
     Raises:
         UsageError: arguments that make no sense, before any work. Errors of `train`.
@@ -61,101 +60,22 @@ def train_folds(arguments: Arguments, tested: Sequence[str] | None = None) -> di
     records = {part: trained(run) for part, run in zip(chosen, runs, strict=True)}
     table = fold_table(data.dataset, records, parts)
     if process_share(os.environ)[0] == 0:
-        write_report(output, "folds", as_markdown(table), table)
+        write_report(output, "folds", table.text(), table.numbers(), table.latex(), table.figure())
     return table
 
 
-def fold_table(benchmark: str, records: Mapping[str, Mapping[str, Any]], parts: Sequence[str]) -> dict[str, Any]:
-    """The scores of folds and their means.
+def fold_table(
+    benchmark: str, records: Mapping[str, Mapping[str, Any]], parts: Sequence[str], name: str = "measured"
+) -> BenchmarkTable:
+    """The scores of folds, as the trainings themselves measured them.
 
     Args:
-        records: training.json by tested part. parts: all of them.
+        records: training.json by tested part. parts: all of them. name: of the rows.
     """
-    folds = {}
-    for part, record in records.items():
-        scores, provenance = record["held_out"], record["pools"][0]
-        folds[part] = {
-            **{name: scores[f"{name}_mean"] for name in _SCORES if f"{name}_mean" in scores},
-            "frames": scores["frames"],
-            "frames_without_face": provenance["held_out"]["frames_without_face"],
-            "subjects": provenance["held_out"]["subjects"],
-            "steps": record["steps"],
-            "by_au": scores["by_au"],
-        }
-    names = list(next(iter(folds.values()))["by_au"])
     first = next(iter(records.values()))["pools"][0]
-    return {
-        "benchmark": benchmark,
-        "parts": list(parts),
-        "published_parts": first["parts"] == "published",
-        "frames_that_count": first["frames_that_count"],
-        "coarse": first["coarse"],
-        "face_model": first["face_model"],
-        "threshold": 0.5,
-        "folds": folds,
-        "mean": {
-            **{name: _mean([fold.get(name) for fold in folds.values()]) for name in _SCORES},
-            "by_au": {
-                au: {name: _mean([fold["by_au"][au].get(name) for fold in folds.values()]) for name in _SCORES}
-                for au in names
-            },
-        },
-    }
-
-
-def as_markdown(table: Mapping[str, Any]) -> str:
-    """The table for people: F1 and its floor in per cent."""
-    folds, mean, benchmark = table["folds"], table["mean"], table["benchmark"]
-    names = list(mean["by_au"])
-    header = ["", *names, "average"]
-
-    def row(title: str, scores: Mapping[str, Any], name: str, scale: float = 100.0, decimals: int = 1) -> list[str]:
-        values = [*(scores["by_au"][au].get(name) for au in names), scores.get(name)]
-        return [title, *(cell(None if value is None else scale * value, decimals) for value in values)]
-
-    rows = [row(f"F1, {part} tested", fold, "f1") for part, fold in folds.items()]
-    over = f"mean of {len(folds)} of {len(table['parts'])} folds"
-    rows.append(row(f"F1, {over}", mean, "f1"))
-    rows.append(row(f"always positive, {over}", mean, "always_positive_f1"))
-    rows.append(row(f"ROC area, {over}", mean, "roc_area", 1.0, 3))
-    units = [facs.label(unit) for unit in ACTION_UNITS[benchmark]]
-    for paper in PAPER_F1[benchmark]:
-        f1 = dict(zip(units, paper.f1, strict=True))
-        average = paper.average if set(names) == set(units) else None
-        rows.append([f"paper, {paper.method}", *(cell(f1.get(au), 1) for au in names), cell(average, 1)])
-    of_folds = [
-        [
-            part,
-            str(fold["subjects"]),
-            str(fold["frames"]),
-            str(fold["frames_without_face"]),
-            *(cell(None if fold[name] is None else 100 * fold[name], 1) for name in ("f1", "always_positive_f1")),
-            cell(fold["roc_area"], 3),
-        ]
-        for part, fold in folds.items()
-    ]
-    counted = {
-        "labelled": "all that are labelled",
-        "pictures": "those with a label and a picture",
-        "prepared": "those with a label and a reconstructed face",
-    }[table["frames_that_count"]]
-    title, whose = benchmark.upper(), "the published parts" if table["published_parts"] else "parts of your own"
-    return "\n\n".join(
-        [
-            f"# {title}, {len(folds)} of {len(table['parts'])} folds",
-            f"F1 in per cent at the threshold 0.5, pooled over the frames of each tested part ({whose}); coarse faces: "
-            f"{table['coarse']}, {table['face_model']}. Frames that count: {counted}. A frame that counts but in which "
-            "no face was reconstructed counts as one in which no action unit was found. Rows named `paper` are the "
-            f"paper's, Table {2 if benchmark == 'bp4d' else 3}, on the published parts.",
-            markdown_table(header, rows),
-            markdown_table(
-                ["tested", "people", "frames", "without a face", "F1", "always positive", "ROC area"], of_folds
-            ),
-        ]
-    )
-
-
-_SCORES = ("f1", "always_positive_f1", "roc_area", "intensity_r")
+    about = {key: first[key] for key in ("coarse", "face_model")}
+    method = MethodScores(name, {part: recorded_scores(record) for part, record in records.items()}, about)
+    return BenchmarkTable(benchmark, parts, first["parts"] == "published", first["frames_that_count"], [method])
 
 
 def _of_fold(arguments: Arguments, part: str, output: Path) -> Arguments:
@@ -163,11 +83,6 @@ def _of_fold(arguments: Arguments, part: str, output: Path) -> Arguments:
     run.data.tested, run.training.output = part, str(output / part)
     run.options = (*arguments.options, "--tested", part)  # of the command in its record
     return run
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(math.fsum(known) / len(known), 4) if known else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -185,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = None if options.folds is None else [part.strip() for part in options.folds.split(",")]
         table = train_folds(read_arguments(more), chosen)
         if process_share(os.environ)[0] == 0:
-            print(as_markdown(table))
+            print(table.text())
 
     return exit_status(command, "the same command continues from the last checkpoint")
 

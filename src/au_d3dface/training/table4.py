@@ -11,31 +11,18 @@ The scores are of synthetic people and say nothing of BP4D and DISFA; the paper'
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import facs
 from ..command_line import exit_status
 from ..errors import UsageError
-from ..export.files import atomic_path
+from ..evaluation.reports import write_report
+from ..evaluation.table4 import ROWS, Table4, synthetic_table4
 from ..preparation import process_share
 from .arguments import read_arguments
 from .series import trained
-
-ROWS = {
-    "video_temporal": ("video", "temporal", 59.8, 56.2),
-    "mesh_temporal": ("mesh", "temporal", 60.1, 54.6),
-    "mesh_spatial": ("mesh", "spatial", 62.6, 56.4),
-    "mesh_temporal_spatial": ("mesh", "temporal + spatial", 63.1, 58.8),
-    "video_mesh_temporal": ("mesh + video", "temporal", 61.6, 58.9),
-    "video_mesh_spatial": ("mesh + video", "spatial", 63.4, 60.0),
-    "video_mesh_temporal_spatial": ("mesh + video", "temporal + spatial", 66.0, 61.0),
-    "landmarks_mlp": ("coefficients", "MLP", None, None),
-}
-"""Config, input, modules, and the paper's average F1 on BP4D and DISFA (Table 4), whose own MLPs are on DECA's."""
 
 
 def run(
@@ -45,8 +32,8 @@ def run(
     seeds: Sequence[int],
     model: Sequence[str] = (),
     more: Sequence[str] = (),
-) -> dict:
-    """Trains what is not trained yet, and writes table4.json and table4.md.
+) -> Table4:
+    """Trains what is not trained yet, and writes table4.json, table4.md, table4.tex and table4.png.
 
     Args:
         rendered, held_out: folders of sequences with pictures.
@@ -55,7 +42,7 @@ def run(
         more: options of the training.
 
     Returns:
-        What table4.json holds.
+        What the files hold.
     """
     common = ["--config", "table4", "--rendered", rendered, "--rendered-held-out", held_out]
     pools = ["--pool", str(output / "pools")]
@@ -68,64 +55,14 @@ def run(
     branch = ["--config", "video_temporal", "--rendered-repeats", "1", "--epochs", "10", "--learning-rate", "0.001"]
     row("video_branch", [*branch, *fields, "--calibrate", "0"])
     frozen = ["--video-weights", str(output / "video_branch" / "model"), "--freeze-video", "true"]
-    rows = []
-    for name, (inputs, modules, bp4d, disfa) in ROWS.items():
+    records = {}
+    for name in ROWS:
         options = ["--config", name, *(frozen if "video" in name else ()), *(() if "mlp" in name else fields)]
-        records = [row(f"{name}-seed{seed}", [*options, "--seed", str(seed)]) for seed in seeds]
-        rows.append({"row": name, "input": inputs, "modules": modules, "paper": {"BP4D": bp4d, "DISFA": disfa}})
-        rows[-1] |= _scores([record["held_out"] for record in records])
-    table = {"data": "rendered synthetic people", "seeds": list(seeds), "options": [*fields, *more], "rows": rows}
-    if process_share(os.environ)[0]:
-        return table
-    with atomic_path(output / "table4.json") as path:
-        path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    with atomic_path(output / "table4.md") as path:
-        path.write_text(as_markdown(table), encoding="utf-8")
+        records[name] = [row(f"{name}-seed{seed}", [*options, "--seed", str(seed)]) for seed in seeds]
+    table = synthetic_table4(records, {"seeds": list(seeds), "options": [*fields, *more]})
+    if process_share(os.environ)[0] == 0:
+        write_report(output, "table4", table.text(), table.numbers(), table.latex(), table.figure())
     return table
-
-
-def as_markdown(table: dict) -> str:
-    """The table for people, in per cent and millimetres."""
-    seeds, frames = len(table["seeds"]), table["rows"][0]["frames"]
-    several = f", mean of {seeds} seeds (in brackets from the lowest to the highest)" if seeds > 1 else ", one seed"
-    lines = [
-        f"F1 (mean over AUs, %) on {frames} frames of held-out **{table['data']}**{several}; BP4D's and DISFA's AUs as "
-        "labels, not their videos. Paper: Table 4, on BP4D and DISFA.",
-        "",
-        "| input | modules | BP4D's AUs | DISFA's AUs | all | ROC area | mesh, mm | paper, BP4D | paper, DISFA |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in table["rows"]:
-        cells = [row["input"], row["modules"]]
-        for name in ("BP4D", "DISFA", "all"):
-            mean, low, high = row["f1"][name]
-            cells.append(f"{100 * mean:.1f}" + (f" ({100 * low:.1f}-{100 * high:.1f})" if seeds > 1 else ""))
-        error, paper = row["mesh_mm"], row["paper"]
-        cells += [f"{row['roc_area']:.3f}", "" if error is None else f"{error:.2f}"]
-        cells += ["" if paper[name] is None else f"{paper[name]}" for name in ("BP4D", "DISFA")]
-        lines.append("| " + " | ".join(cells) + " |")
-    floors = table["rows"][0]["always_positive_f1"]
-    cells = ["always positive", "", *(f"{100 * floors[name]:.1f}" for name in ("BP4D", "DISFA", "all")), *4 * [""]]
-    return "\n".join([*lines, "| " + " | ".join(cells) + " |", ""])
-
-
-def _scores(runs: Sequence[dict]) -> dict:
-    """Of several runs: F1 as (mean, lowest, highest) for each set of action units, the rest as means."""
-    sets = {"BP4D": facs.BP4D, "DISFA": facs.DISFA, "all": facs.ALL}
-
-    def means(name: str, units: Sequence[int]) -> list[float]:
-        return [sum(run["by_au"][facs.label(unit)][name] or 0.0 for unit in units) / len(units) for run in runs]
-
-    f1 = {name: means("f1", units) for name, units in sets.items()}
-    errors = [run["refined_error_mm"] for run in runs if "refined_error_mm" in run]
-    return {
-        "frames": runs[0]["frames"],
-        "f1": {name: [sum(values) / len(values), min(values), max(values)] for name, values in f1.items()},
-        "always_positive_f1": {name: means("always_positive_f1", units)[0] for name, units in sets.items()},
-        "roc_area": sum(run["roc_area_mean"] for run in runs) / len(runs),
-        "mesh_mm": sum(errors) / len(errors) if errors else None,
-        "by_au": {au: [run["by_au"][au]["f1"] for run in runs] for au in runs[0]["by_au"]},
-    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(f"--seeds takes numbers with commas between, not {options.seeds!r}") from error
         table = run(options.rendered, options.rendered_held_out, Path(options.output), seeds, options.model, more)
         if process_share(os.environ)[0] == 0:
-            print(as_markdown(table))
+            print(table.text())
 
     return exit_status(command, "the same command goes on where it was")
 

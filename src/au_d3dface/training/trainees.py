@@ -6,16 +6,16 @@ and the scores know nothing else of it.
 
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..configuration_au_d3dface import AUD3DFaceConfig
+from ..data.network_inputs import coefficients, reconstruction_inputs
 from ..errors import UsageError
+from ..evaluation.decoding import decide
 from ..face_models import FaceModel
 from ..mlp_baseline import AUD3DFaceMLP, AUD3DFaceMLPConfig
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction, face_model_checksum
-from ..video_processing_au_d3dface import normalise_crops
 from .feedback import FeedbackForward
 from .training_data import Batch, TrainingData
 
@@ -56,22 +56,14 @@ class ReconstructionTrainee:
 
     def inputs(self, batch: Batch, labels: Tensor, own: Tensor) -> dict[str, Any]:
         """As `FeedbackForward` takes them."""
-        return self._seen(batch) | {"au_labels": labels, "own": own}
+        return reconstruction_inputs(batch, self.network.config.use_video) | {"au_labels": labels, "own": own}
 
     def decode(self, batch: Batch) -> Any:
         """Frame by frame, with the generation settings of the network."""
-        return self.network.generate(**self._seen(batch))
+        return decide(self.network, batch)
 
     def set_thresholds(self, thresholds: list[float] | None) -> None:
         self.network.generation_config.au_thresholds = thresholds
-
-    def _seen(self, batch: Batch) -> dict[str, Any]:
-        seen = {name: batch[name] for name in ("vertices", "neutral_vertices", "frame_mask")}
-        if self.network.config.use_video and "video_features" in batch:
-            seen["video_features"] = batch["video_features"]
-        elif self.network.config.use_video:
-            seen["pixel_values_videos"] = normalise_crops(batch["crops"])
-        return seen
 
 
 class MLPTrainee:
@@ -86,15 +78,10 @@ class MLPTrainee:
 
     def decode(self, batch: Batch) -> Any:
         """At the thresholds of the network."""
-        return self.network.decide(coefficients(batch), batch["frame_mask"].bool())
+        return decide(self.network, batch)
 
     def set_thresholds(self, thresholds: list[float] | None) -> None:
         self.network.config.au_thresholds = None if thresholds is None else tuple(thresholds)
-
-
-def coefficients(batch: Batch) -> Tensor:
-    """(B, T, E): expression, and the pose of neck, jaw and eyes where the face model has one."""
-    return torch.cat([batch[name] for name in ("expression", "pose") if name in batch], -1)
 
 
 def make_trainee(config: AUD3DFaceConfig | AUD3DFaceMLPConfig, face_model: FaceModel, data: TrainingData) -> Trainee:
