@@ -1,4 +1,5 @@
-"""The command line: au-d3dface evaluate agreement | frame-rate | synthetic."""
+"""The command line: au-d3dface evaluate agreement | frame-rate | synthetic; multiface | meshes | synthetic-meshes
+are in mesh_commands."""
 
 import argparse
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from ..command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
 from ..errors import UsageError
+from .mesh_commands import add_mesh_tables
 
 # Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
 
@@ -23,6 +25,7 @@ def add_evaluate(commands) -> None:
     _add_agreement(kinds)
     _add_frame_rate(kinds)
     _add_synthetic(kinds)
+    add_mesh_tables(kinds)
 
 
 def _add_agreement(kinds) -> None:

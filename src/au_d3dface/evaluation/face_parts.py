@@ -1,4 +1,4 @@
-"""Which vertices of a mesh are the face, in which regions, and how the mesh is turned: what Table 1 aligns and measures.
+"""Which vertices of a mesh are the face, in which regions, and how it is turned: what Table 1 aligns and measures.
 
 A face model says it by its landmarks; a mesh of another program by its shape, on which the bundled face is laid
 (`data.multiface.head_frame`); or the user by files of regions:
@@ -114,8 +114,8 @@ def check_regions(regions: dict[str, np.ndarray], count: int, name: str) -> None
     for region, rows in regions.items():
         if rows[-1] >= count:
             raise InputError(
-                f"the region {region!r} names vertex {rows[-1]}, but the meshes of {name} have {count}; give regions of "
-                "their own topology"
+                f"the region {region!r} names vertex {rows[-1]}, but the meshes of {name} have {count}; give regions "
+                "of their own topology"
             )
 
 
@@ -167,7 +167,9 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
 
 def _rows(name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim != 1 or array.dtype.kind not in "iub":
-        raise ValueError(f"the region {name!r} must be a list of vertices or a mask, not {array.shape} of {array.dtype}")
+        raise ValueError(
+            f"the region {name!r} must be a list of vertices or a mask, not {array.shape} of {array.dtype}"
+        )
     rows = np.flatnonzero(array) if array.dtype == bool else np.unique(array.astype(np.int64))
     if not len(rows):
         raise ValueError(f"the region {name!r} has no vertices")

@@ -163,7 +163,9 @@ def _read_folder(
         _check_topology(file, mesh, first, start)
         vertices[row] = mesh
     neutral = None
-    at_rest = next((path / f"neutral{suffix}" for suffix in MESH_SUFFIXES if (path / f"neutral{suffix}").exists()), None)
+    at_rest = next(
+        (path / f"neutral{suffix}" for suffix in MESH_SUFFIXES if (path / f"neutral{suffix}").exists()), None
+    )
     if at_rest is not None:
         mesh, _ = read_mesh_file(at_rest)
         _check_topology(at_rest, mesh, first, start)
