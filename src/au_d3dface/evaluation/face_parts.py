@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from ..data.multiface.head_frame import face_regions, find_head_frame
 from ..errors import CheckpointError, InputError, UsageError
@@ -74,22 +75,40 @@ def part_of_model(model: FaceModel) -> FacePart:
 
 
 def part_of_mesh(vertices: np.ndarray, faces: np.ndarray, name: str) -> FacePart:
-    """The face of a mesh in metres, found by its shape.
+    """The face of a mesh in metres, found by its shape however it is turned.
+
+    The bundled face is laid on it from the axes of several frames (it finds its way from 30 degrees or so); of those
+    the best counts, laid once more from where it has come to lie.
 
     Raises:
         InputError: it has no triangles, or no face is found on it.
     """
     if not len(faces):
         raise InputError(f"{name} has no triangles, so that no face can be found on it; give its faces, or --regions")
+    middle = vertices[np.unique(faces)].mean(0).astype(np.float64)
+    centred = vertices.astype(np.float64) - middle
+    best: tuple[float, np.ndarray] | None = None
+    failed: InputError | None = None
+    for turn in (np.eye(3), *(Rotation.from_euler(axis, 45, degrees=True).as_matrix() for axis in "xyz")):
+        try:
+            frame = find_head_frame(centred @ turn.T, faces, name)
+        except InputError as error:
+            failed = failed or error
+            continue
+        if best is None or frame.fit < best[0]:
+            best = frame.fit, frame.rotation.numpy() @ turn
     try:
-        frame = find_head_frame(vertices, faces, name)
+        if best is None:
+            raise failed or InputError(f"No face is found on {name}")
+        frame = find_head_frame(centred @ best[1].T, faces, name)
     except InputError as error:
         raise InputError(
             f"{error.args[0].split(';')[0]}; give the method's face at rest as neutral.obj beside its meshes, name its "
             "regions with --regions, or measure all of it with --measure all"
         ) from error
-    rotation = frame.rotation.numpy()
-    return FacePart(_named(frame.regions), Similarity(rotation, 1.0, -rotation @ frame.origin.numpy()))
+    rotation = frame.rotation.numpy() @ best[1]
+    origin = frame.rotation.numpy() @ frame.origin.numpy()
+    return FacePart(_named(frame.regions), Similarity(rotation, 1.0, -rotation @ middle - origin))
 
 
 def read_regions(path: Path) -> dict[str, np.ndarray]:

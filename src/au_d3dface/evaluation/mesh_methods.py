@@ -23,6 +23,7 @@ from ..data.prepared import PreparedVideo, fitted_face_model, read_prepared
 from ..data.sources import source_of
 from ..errors import InputError, UsageError
 from ..face_models import FaceMesh, FaceModel, load_face_model
+from ..geometry import Similarity
 from ..modeling_au_d3dface import AUD3DFaceForReconstruction
 from ..video import sample_frames, spread_samples
 from ..video.pictures import read_picture
@@ -176,19 +177,19 @@ class FolderMethod:
     """Meshes that another program made; see `mesh_folders`.
 
     Attributes:
-        regions: a file of regions of its topology, or None to find the face by its shape.
         reference: the sequence on which the face is found, so that it is of the same vertices in all.
+        regions: a file of regions of its topology, or None to find the face by its shape.
     """
 
     name: str
     folder: Path
+    reference: Path
     regions: Path | None = None
-    reference: Path | None = None
 
     def files(self, truth: Truth) -> list[Path]:
         path = find_sequence(self.folder, truth.names)
         own = [path] if path.suffix == ".npz" else [*mesh_paths(path).values(), *sorted(path.glob("neutral.*"))]
-        return own if self.reference is None else [*own, self.reference]
+        return [*own, self.reference]
 
     def settings(self) -> dict[str, Any]:
         return {}
@@ -201,11 +202,18 @@ class FolderMethod:
     def part(self, meshes: MethodMeshes, of_face: bool) -> FacePart:
         if self.regions is not None or not of_face:
             return _with_files(FacePart(), self.regions, meshes, self.name)
+        reference, part = _mesh_part(self.reference, self.name)
         rest = meshes.vertices[0] if meshes.neutral is None else meshes.neutral
-        own = part_of_mesh(rest, meshes.faces, f"the meshes of {self.name}")
-        regions = own.regions if self.reference is None else _mesh_part(self.reference, self.name).regions
-        check_regions(regions, len(rest), self.name)
-        return FacePart(regions, own.to_head)
+        if len(rest) != len(reference):
+            raise InputError(
+                f"{self.name}: meshes here have {len(rest)} vertices, and those of {self.reference} {len(reference)}; "
+                "give meshes of one topology"
+            )
+        # Vertex to vertex: where this sequence lies beside that in which the face was found.
+        beside = Similarity.of_correspondences(rest, reference)
+        placed = part.to_head or Similarity()
+        rotation = placed.rotation @ beside.rotation
+        return FacePart(part.regions, Similarity(rotation, 1.0, placed(beside.translation)))
 
 
 @dataclass(frozen=True)
@@ -357,12 +365,12 @@ def _model_part(name: str, path: str | None) -> FacePart:
 
 
 @lru_cache(maxsize=8)
-def _mesh_part(path: Path, name: str) -> FacePart:
-    """The face of the first mesh of a sequence, or of its face at rest."""
+def _mesh_part(path: Path, name: str) -> tuple[np.ndarray, FacePart]:
+    """The face at rest of a sequence, or else its first mesh, and the face on it."""
     first = None if path.suffix == ".npz" else [next(iter(mesh_paths(path)))]
     found = read_meshes(path, first)
     rest = found.vertices[0] if found.neutral is None else found.neutral
-    return part_of_mesh(rest, found.faces, f"the meshes of {name}")
+    return rest, part_of_mesh(rest, found.faces, f"the meshes of {name}")
 
 
 @lru_cache(maxsize=2)

@@ -213,7 +213,7 @@ def folder_methods(
     found = []
     for name, folder in meshes.items():
         paths = [find_sequence(folder, truth.names) for truth in truths]
-        found.append(FolderMethod(name, folder, regions.get(name), paths[0]))
+        found.append(FolderMethod(name, folder, paths[0], regions.get(name)))
     return found
 
 
