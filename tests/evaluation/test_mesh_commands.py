@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from made_surfaces import sphere
-from multiface_layout import Layout, made_faces, made_head
+from multiface_layout import Layout, made_head
 from prepared_multiface import prepare_layout
 from scipy.spatial.transform import Rotation
 
@@ -25,7 +25,7 @@ SEQUENCE = f"{SUBJECT}_{SMILE}"
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory) -> Layout:
     root = tmp_path_factory.mktemp("multiface") / "copy"
-    return Layout(root, frames=4, height=64, width=42, pictures=False, cameras={"400015": -4.0}).write()
+    return Layout(root, frames=3, height=64, width=42, pictures=False, cameras={"400015": -4.0}).write()
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +49,23 @@ def checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def others(layout, tmp_path_factory) -> Path:
-    """The true smile as another program would give it: millimetres, turned, fewer vertices, and a hair too large."""
+    """The true smile as another program would give it: millimetres, turned, 468 vertices, and a hair too large."""
     folder = tmp_path_factory.mktemp("others") / "theirs"
     turn = Rotation.from_euler("xyz", [20, 160, -10], degrees=True).as_matrix()
     for row, number in enumerate(layout.numbers(1)):
-        write_obj(folder / SEQUENCE / f"{number}.obj", 1000 * (1.01 * made_head(0, (row + 1) / 4)) @ turn.T + 400)
-    write_obj(folder / SEQUENCE / "neutral.obj", 1010 * made_head(0, 0.0) @ turn.T + 400)
+        write_obj(folder / SEQUENCE / f"{number}.obj", 1010 * face(0, (row + 1) / 3) @ turn.T + 400)
+    write_obj(folder / SEQUENCE / "neutral.obj", 1010 * face(0, 0.0) @ turn.T + 400)
     return folder
+
+
+def face(seed: int, strength: float) -> np.ndarray:
+    """(468, 3) metres, the facemesh's own vertices of `made_head`."""
+    return made_head(seed, strength)[:468]
 
 
 def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = made_faces().numpy() if faces is None else faces
+    rows = FaceMesh().faces.numpy() if faces is None else faces
     text = "".join(f"v {x:.7f} {y:.7f} {z:.7f}\n" for x, y, z in vertices)
     path.write_text(text + "".join(f"f {a} {b} {c}\n" for a, b, c in rows + 1))
 
@@ -87,7 +92,7 @@ def test_multiface_from_folder_to_latex(layout, prepared, checkpoint, others, tm
     assert list(found["methods"]) == ["landmarks", "landmarks + small", "theirs"]
     # The facemesh's vertices are among the true ones: after alignment nothing is left of the distance.
     coarse = found["methods"]["landmarks"]
-    assert coarse["meshes"] == 4
+    assert coarse["meshes"] == 3
     assert coarse["icp_vertices"] == 468
     assert coarse["distances_mm"]["all"]["mean"] < 0.01
     assert found["methods"]["landmarks + small"]["distances_mm"]["all"]["mean"] > 0.05
@@ -98,13 +103,13 @@ def test_multiface_from_folder_to_latex(layout, prepared, checkpoint, others, tm
     assert set(found["region_wise_icp_mm"]["theirs"]) == {*REGION_NAMES, "mean_of_regions"}
     assert found["region_wise_icp_mm"]["theirs"]["mean_of_regions"] < theirs["all"]["mean"]
     assert found["measuring"]["icp"]["max_iterations"] == 100
-    assert found["frames"] == {f"{SEQUENCE}_400015": 4}
+    assert found["frames"] == {f"{SEQUENCE}_400015": 3}
     text, latex = ((tmp_path / f"multiface.{suffix}").read_text() for suffix in ("md", "tex"))
     for row in ("| DECA (paper) ", "1.865 | 1.405", "| ours, temporal + spatial (paper) ", "1.503 | 1.127"):
         assert row in text
     assert "Rows marked (paper) are printed in the paper, not measured here." in text
     assert "as printed in the paper, not measured here" in latex
-    assert r"landmarks + small & 4 &" in latex
+    assert r"landmarks + small & 3 &" in latex
     assert (tmp_path / "multiface.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -176,8 +181,8 @@ def test_frames_without_a_face_count_for_nobody(layout, others, tmp_path):
     assert multiface(layout, tmp_path / "out", "--prepared", prepared, "--meshes", f"theirs={others}") == 0
     found = numbers(tmp_path / "out")
     assert found["frames_without_a_face"] == {"landmarks": 1, "theirs": 0}
-    assert {row["meshes"] for row in found["methods"].values()} == {3}
-    assert any("3 frames are measured" in note for note in found["notes"])
+    assert {row["meshes"] for row in found["methods"].values()} == {2}
+    assert any("2 frames are measured" in note for note in found["notes"])
 
 
 def test_a_grown_sphere_is_a_millimetre_off(tmp_path):

@@ -89,7 +89,7 @@ def part_of_mesh(vertices: np.ndarray, faces: np.ndarray, name: str) -> FacePart
     centred = vertices.astype(np.float64) - middle
     best: tuple[float, np.ndarray] | None = None
     failed: InputError | None = None
-    for turn in (np.eye(3), *(Rotation.from_euler(axis, 45, degrees=True).as_matrix() for axis in "xyz")):
+    for turn in _turns():
         try:
             frame = find_head_frame(centred @ turn.T, faces, name)
         except InputError as error:
@@ -153,6 +153,12 @@ def named_mask(regions: dict[str, np.ndarray], wanted: Sequence[str] | None, cou
             raise UsageError(f"the meshes of {name} have no region {region!r} to align; their regions are: {known}")
         mask[regions[region]] = True
     return mask
+
+
+def _turns() -> np.ndarray:
+    """(8, 3, 3): with the 24 ways in which axes can lie on axes, no frame is far from one of them."""
+    halves = [[45.0 * (number >> bit & 1) for bit in range(3)] for number in range(8)]
+    return Rotation.from_euler("xyz", halves, degrees=True).as_matrix()
 
 
 def _named(rows: torch.Tensor) -> dict[str, np.ndarray]:
