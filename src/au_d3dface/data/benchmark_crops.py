@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..coarse import CoarseSequence
 from ..errors import InputError
 from ..face_models import FaceModel
 from ..geometry.cameras import weak_perspective
@@ -79,11 +80,22 @@ def _corners(sequence: LabelledSequence, face_model: FaceModel) -> Tensor:
         return corners
     video = read_prepared(str(sequence.prepared), face_model)
     coarse = next(iter(video.faces.values()))
-    model = fitted_face_model(face_model, str(video.settings["coarse"]))
-    landmarks = model.landmarks_468 or model.landmarks_68
+    corners[usable] = face_corners(coarse, at, fitted_face_model(face_model, str(video.settings["coarse"])))
+    return corners
+
+
+def face_corners(coarse: CoarseSequence, rows: Tensor, face_model: FaceModel) -> Tensor:
+    """(n, 2, 2) pixels: top left and bottom right of the landmarks of a coarse face in some of its frames, (n,).
+
+    Args:
+        face_model: of the coarse face's own coefficients, see `fitted_face_model`.
+
+    Raises:
+        InputError: the face model has no landmarks.
+    """
+    landmarks = face_model.landmarks_468 or face_model.landmarks_68
     if landmarks is None:
         raise InputError(f"the face model {face_model.name} has no landmarks to cut faces out by; convert them too")
-    points = landmarks(coarse.vertices[at], model.faces.cpu())
-    pixels = weak_perspective(points, coarse.rotation[at], coarse.scale[at], coarse.translation[at])[..., :2]
-    corners[usable] = torch.stack([pixels.amin(1), pixels.amax(1)], 1)
-    return corners
+    points = landmarks(coarse.vertices[rows], face_model.faces.cpu())
+    pixels = weak_perspective(points, coarse.rotation[rows], coarse.scale[rows], coarse.translation[rows])[..., :2]
+    return torch.stack([pixels.amin(1), pixels.amax(1)], 1)

@@ -1,4 +1,6 @@
-"""The command line: au-d3dface evaluate agreement | frame-rate | synthetic; benchmarks are in benchmark_commands."""
+"""The command line: au-d3dface evaluate agreement | frame-rate | synthetic; tables of benchmarks are in
+benchmark_commands, those of meshes in mesh_commands.
+"""
 
 import argparse
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 from ..command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
 from ..errors import UsageError
 from .benchmark_commands import add_benchmarks, add_card_option
+from .mesh_commands import add_mesh_tables
 
 # Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
 
@@ -25,6 +28,7 @@ def add_evaluate(commands) -> None:
     _add_frame_rate(kinds)
     _add_synthetic(kinds)
     add_benchmarks(kinds)
+    add_mesh_tables(kinds)
 
 
 def _add_agreement(kinds) -> None:

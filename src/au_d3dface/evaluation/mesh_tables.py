@@ -24,6 +24,7 @@ class SequenceDistances:
         converged: (T,) bool; all True without alignment.
         settings: of ICP; None without alignment.
         aligned_vertices: how many vertices were aligned.
+        transforms: T of them, from each mesh to its truth; none without alignment, or where they were not kept.
     """
 
     distances: np.ndarray
@@ -31,6 +32,7 @@ class SequenceDistances:
     converged: np.ndarray
     settings: ICPSettings | None
     aligned_vertices: int
+    transforms: tuple[Similarity, ...] = ()
 
 
 def sequence_distances(
@@ -68,6 +70,7 @@ def sequence_distances(
     distances = np.empty(np.shape(vertices)[:2], np.float32)
     iterations, converged = np.zeros(len(vertices), np.int64), np.ones(len(vertices), bool)
     transform = start
+    transforms = []
     for frame, (mesh, true) in enumerate(zip(vertices, true_vertices, strict=True)):
         try:
             surface = TriangleSurface(true, true_faces)
@@ -82,9 +85,10 @@ def sequence_distances(
         except ValueError as error:
             raise InputError(f"{name}, mesh {frame}: {error}") from error
         iterations[frame], converged[frame] = result.iterations, result.converged
+        transforms.append(result.transform)
         transform = result.transform if result.converged else start
     aligned = 0 if not align else distances.shape[1] if region is None else int(np.sum(region))
-    return SequenceDistances(distances, iterations, converged, settings if align else None, aligned)
+    return SequenceDistances(distances, iterations, converged, settings if align else None, aligned, tuple(transforms))
 
 
 @dataclass(frozen=True)
@@ -145,9 +149,10 @@ class MeshTable:
                 for method, row in self.rows.items()
             ]
             lines += ["", "Mean by region, mm:", "", markdown_table(["method", *regions], by_region)]
-        return "\n".join([*lines, "", self._alignment()])
+        return "\n".join([*lines, "", self.alignment()])
 
-    def _alignment(self) -> str:
+    def alignment(self) -> str:
+        """A sentence that says how the meshes were aligned."""
         if self.settings is None:
             return "Measured where the meshes are, without alignment."
         kind = "with scale" if self.settings.with_scale else "rigid, without scale"

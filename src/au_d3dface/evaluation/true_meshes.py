@@ -75,14 +75,19 @@ class KitTruth:
         Raises:
             InputError: the sequence has more identity weights than the kit.
         """
-        return _aligned(self._rest_points(sequence), neutral, sequence, self.geometry)
+        return _aligned(self.own_rest_points(sequence), neutral, sequence, self.geometry)
 
     def surface(self, sequence: TrackedSequence, neutral: Tensor, frames: np.ndarray) -> Tensor:
         """(K, 9409, 3): the person's whole surface in these input frames, brought into the fit's frame likewise."""
-        rotation, scale, translation = similarity_alignment(self._rest_points(sequence), neutral)
+        rotation, scale, translation = similarity_alignment(self.own_rest_points(sequence), neutral)
         return self._dense(sequence, sequence.weights[frames]) @ (scale * rotation).mT + translation
 
-    def _rest_points(self, sequence: TrackedSequence) -> Tensor:
+    def own_surface(self, sequence: TrackedSequence, frames: np.ndarray) -> Tensor:
+        """(K, 9409, 3) metres: the person's whole surface in these input frames, in the kit's frame and true size."""
+        return self._dense(sequence, sequence.weights[frames])
+
+    def own_rest_points(self, sequence: TrackedSequence) -> Tensor:
+        """(468, 3) metres: the person's points at rest, likewise."""
         rest = self._dense(sequence, np.zeros_like(sequence.rest))
         return self.points(rest, self.kit.faces)
 

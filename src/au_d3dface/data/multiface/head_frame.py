@@ -105,6 +105,22 @@ def find_head_frame(vertices: np.ndarray, faces: np.ndarray, name: str) -> HeadF
     return HeadFrame(rotation, fit.translation, _regions(target, laid, facemesh.faces), median)
 
 
+def face_regions(vertices: np.ndarray, faces: np.ndarray, laid: Tensor) -> Tensor:
+    """Which vertices of a mesh are the face, where the facemesh has been laid over it already.
+
+    Args:
+        vertices: (V, 3) metres.
+        faces: (F, 3) counter-clockwise seen from outside.
+        laid: (468, 3) the facemesh's points, on the mesh or near it.
+
+    Returns:
+        (V,) int64, the row of `metrics.REGIONS` of each vertex; -1 where it is not of the face.
+    """
+    points = torch.from_numpy(vertices.astype(np.float64))
+    normals = vertex_normals(points, torch.from_numpy(faces)).numpy()
+    return _regions(_Target(points.numpy(), faces, normals, np.unique(faces)), laid.double(), FaceMesh().faces)
+
+
 @dataclass(frozen=True)
 class _Fit:
     """The facemesh as it is laid: x_mesh = scale · rotation · (template + Σ weights · shapes) + translation."""
