@@ -64,5 +64,5 @@ def test_bad_input():
         (np.array([-0.1]), np.array([1])),
         (np.array([0.5]), np.array([1]), 0),
     ):
-        with pytest.raises(ValueError, match="shape|0-1|bin"):
+        with pytest.raises(ValueError, match=r"shape|0-1|bin"):
             reliability(*arguments)

@@ -1,4 +1,6 @@
-"""The command line: au-d3dface evaluate agreement | frame-rate | synthetic."""
+"""The command line: au-d3dface evaluate agreement | frame-rate | synthetic; `evaluate figure` is in
+figure_commands.
+"""
 
 import argparse
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 from ..command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
 from ..errors import UsageError
+from .figure_commands import add_figure
 
 # Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
 
@@ -23,6 +26,7 @@ def add_evaluate(commands) -> None:
     _add_agreement(kinds)
     _add_frame_rate(kinds)
     _add_synthetic(kinds)
+    add_figure(kinds)
 
 
 def _add_agreement(kinds) -> None:

@@ -1,4 +1,4 @@
-"""Scores: action units (F1, ROC area, MCC, r, ICC, kappa), calibration, events, mesh distances, jitter, lag, regions."""
+"""Scores: action units (F1, ROC area, MCC, r, ICC, kappa), calibration, events, meshes, jitter, lag, face regions."""
 
 from .action_units import (
     IntensityScores,

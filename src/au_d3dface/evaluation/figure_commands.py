@@ -1,0 +1,176 @@
+"""The command line: au-d3dface evaluate figure strip | errors | timeline | reliability."""
+
+import argparse
+import warnings
+from pathlib import Path
+
+from ..command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
+from ..errors import UsageError
+
+# Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
+
+_OURS = f"a video, a folder of pictures, '{SAMPLE}', an action_units.csv, or a folder that `reconstruct` wrote"
+_LABELS = (
+    "labels of its frames: a csv of OpenFace, a label file as --au-labels takes it, a csv of BP4D, or a folder of "
+    "DISFA's files of one person"
+)
+
+
+def add_figure(kinds) -> None:
+    """Adds `figure` and its own commands to those of `evaluate`."""
+    figure = kinds.add_parser(
+        "figure",
+        help="figures for papers: action units against labels, reliability diagrams",
+        description="Draws one figure, and writes the numbers that it shows beside it as json.",
+    )
+    figures = figure.add_subparsers(title="what to draw", required=True, metavar="FIGURE")
+    _add_timeline(figures)
+    _add_reliability(figures)
+
+
+def _add_timeline(figures) -> None:
+    command = figures.add_parser(
+        "timeline",
+        help="action units over time against labels",
+        description="A row an action unit: probability, threshold and decision over the label, and F1 beside it.",
+    )
+    command.add_argument("clip", help=_OURS)
+    command.add_argument("labels", help=_LABELS)
+    command.add_argument(
+        "--action-units", metavar="LIST", help="which, separated by commas (default: all that both know)"
+    )
+    _add_label_options(command)
+    _add_common(command, "png, pdf or svg")
+    command.set_defaults(run=_timeline)
+
+
+def _add_reliability(figures) -> None:
+    command = figures.add_parser(
+        "reliability",
+        help="reliability diagrams of the probabilities, with ECE and Brier score",
+        description="Of the frames that were given a probability, how many are labelled present: all action units "
+        "pooled, and each; against labels of any number of clips, or on held-out synthetic people.",
+    )
+    command.add_argument(
+        "pairs", nargs="*", metavar="CLIP LABELS", help=f"{_OURS}; then {_LABELS}; any number of pairs"
+    )
+    command.add_argument(
+        "--synthetic",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="instead of pairs: sequences of synthetic people, as `evaluate synthetic` takes them; may be repeated",
+    )
+    command.add_argument("--bins", type=int, default=10, metavar="B", help="of equal width (default: %(default)s)")
+    _add_label_options(command)
+    _add_common(command, "png, pdf or svg")
+    command.set_defaults(run=_reliability)
+
+
+def _add_label_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--face", type=int, metavar="ID", help="face_id in ours (default: the most prominent)")
+    command.add_argument(
+        "--label-face", type=int, metavar="ID", help="face_id in the labels (default: the one in most frames)"
+    )
+    command.add_argument(
+        "--first-frame",
+        type=int,
+        default=1,
+        metavar="N",
+        help="the number that the labels give to the first frame of the clip (default: %(default)s)",
+    )
+
+
+def _add_common(command: argparse.ArgumentParser, kinds: str) -> None:
+    command.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help=f"the figure, {kinds}; the numbers that it shows come to lie beside it, as json",
+    )
+    add_landmarker_option(command)
+    add_model_options(command)
+
+
+def _timeline(options: argparse.Namespace) -> int:
+    with ProgressBar(options.quiet) as progress:
+        progress.say("loading")
+        warnings.filterwarnings("ignore")
+        from .figure_files import check_figure
+        from .label_timeline import timeline_figure, timeline_numbers
+
+        path = check_figure(options.output)
+        units = _units(options.action_units)
+        (clip,) = _clips([options.clip, options.labels], options, progress)
+        if units is not None:
+            clip = clip.only(units)
+        progress.say("drawing")
+        figure = timeline_figure(clip)
+    return _finish(path, figure, timeline_numbers(clip), options)
+
+
+def _reliability(options: argparse.Namespace) -> int:
+    if bool(options.pairs) == bool(options.synthetic):
+        raise UsageError("give pairs of a clip and its labels, or --synthetic FOLDER, and not both")
+    if len(options.pairs) % 2:
+        raise UsageError("give pairs of a clip and its labels: there is an odd number of files")
+    if not 2 <= options.bins <= 100:
+        raise UsageError(f"--bins must be 2 to 100, not {options.bins}")
+    with ProgressBar(options.quiet) as progress:
+        progress.say("loading")
+        warnings.filterwarnings("ignore")
+        from ..checkpoints import load_checkpoint
+        from .figure_files import check_figure
+        from .reliability_figure import reliability_figure, reliability_numbers, rows_of_clips, rows_of_synthetic
+        from .synthetic import SyntheticEvaluation
+
+        path = check_figure(options.output)
+        if options.pairs:
+            rows = rows_of_clips(_clips(options.pairs, options, progress))
+        else:
+            evaluation = SyntheticEvaluation(load_checkpoint(options.model, options.device), calibration=False)
+            rows = rows_of_synthetic(options.synthetic, evaluation, progress)
+        progress.say("drawing")
+        figure = reliability_figure(rows, options.bins)
+    return _finish(path, figure, reliability_numbers(rows, options.bins), options)
+
+
+def _clips(pairs: list[str], options: argparse.Namespace, progress: ProgressBar) -> list:
+    """The clips of CLIP LABELS CLIP LABELS ...; the pipeline is loaded once, if at all."""
+    from functools import lru_cache
+
+    from .labelled_clips import labelled_clip
+
+    load = lru_cache(maxsize=1)(lambda: _pipeline(options))
+    paths = [input_path(text) for text in pairs]
+    return [
+        labelled_clip(clip, labels, load, options.face, options.label_face, options.first_frame, progress)
+        for clip, labels in zip(paths[::2], paths[1::2], strict=True)
+    ]
+
+
+def _units(text: str | None) -> list[int] | None:
+    from .. import facs
+
+    try:
+        return None if text is None else [facs.parse(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise UsageError(f"--action-units: {error}") from None
+
+
+def _pipeline(options: argparse.Namespace):
+    from ..pipeline_au_d3dface import AUD3DFacePipeline
+
+    return AUD3DFacePipeline.from_pretrained(
+        options.model, device=options.device, face_landmarker=options.face_landmarker
+    )
+
+
+def _finish(path: Path, figure, numbers: dict, options: argparse.Namespace) -> int:
+    from .figure_files import write_figure
+
+    for file in write_figure(path, figure, {"checkpoint": options.model or "bundled"} | numbers):
+        if not options.quiet:
+            print(f"  {file}")
+    return 0
