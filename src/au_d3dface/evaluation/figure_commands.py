@@ -20,12 +20,49 @@ def add_figure(kinds) -> None:
     """Adds `figure` and its own commands to those of `evaluate`."""
     figure = kinds.add_parser(
         "figure",
-        help="figures for papers: action units against labels, reliability diagrams",
+        help="figures for papers: meshes by frame, error maps, action units against labels, reliability diagrams",
         description="Draws one figure, and writes the numbers that it shows beside it as json.",
     )
     figures = figure.add_subparsers(title="what to draw", required=True, metavar="FIGURE")
+    _add_strip(figures)
     _add_timeline(figures)
     _add_reliability(figures)
+
+
+def _add_strip(figures) -> None:
+    command = figures.add_parser(
+        "strip",
+        help="frames of a video, and below them the meshes of each method (Fig. 3)",
+        description="Rows: the picture, the coarse and the refined mesh, and the meshes of other methods, each laid on "
+        "the refined mesh of its frame, with scale. Columns: frames.",
+    )
+    command.add_argument("video", help=f"a video file, a folder of pictures, or '{SAMPLE}'")
+    command.add_argument("--face", type=int, metavar="ID", help="whom to draw (default: the most prominent)")
+    _add_mesh_options(command)
+    _add_common(command, "png")
+    command.set_defaults(run=_strip)
+
+
+def _add_mesh_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--meshes",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="meshes by another method, obj, ply or npz, the last number in a file's name being the frame's; may be "
+        "repeated",
+    )
+    command.add_argument("--frames", metavar="LIST", help="frame numbers, separated by commas (default: spread evenly)")
+    command.add_argument(
+        "--columns", type=int, default=5, metavar="K", help="how many frames, without --frames (default: %(default)s)"
+    )
+    command.add_argument(
+        "--first-frame",
+        type=int,
+        default=1,
+        metavar="N",
+        help="the number that files of --meshes give to the first frame of the video (default: %(default)s)",
+    )
 
 
 def _add_timeline(figures) -> None:
@@ -91,6 +128,31 @@ def _add_common(command: argparse.ArgumentParser, kinds: str) -> None:
     )
     add_landmarker_option(command)
     add_model_options(command)
+
+
+def _strip(options: argparse.Namespace) -> int:
+    with ProgressBar(options.quiet) as progress:
+        progress.say("loading")
+        warnings.filterwarnings("ignore")
+        from .figure_files import RASTER, check_figure
+        from .figure_frames import chosen_frames, frames_of_folders, parse_frames, read_folders
+        from .labelled_clips import reconstructed
+        from .mesh_folders import parse_mesh_folders
+        from .strip_figure import strip_figure
+
+        path = check_figure(options.output, RASTER)
+        wanted = parse_frames(options.frames, options.columns)
+        folders = parse_mesh_folders(options.meshes, ("input", "coarse", "refined"))
+        shift = options.first_frame - 1
+        there = frames_of_folders(folders, shift)
+        video = input_path(options.video)
+        sequence = reconstructed(_pipeline(options), video, options.face, progress)
+        ours = {f"{video}, in frames with the face,": (sequence.valid.nonzero()[0] + 1).tolist()}
+        frames = chosen_frames(ours | there, wanted, options.columns)
+        progress.say("drawing")
+        others = read_folders(folders, frames, shift)
+        picture, numbers = strip_figure(sequence, frames, others, options.first_frame)
+    return _finish(path, picture, numbers, options)
 
 
 def _timeline(options: argparse.Namespace) -> int:

@@ -109,7 +109,7 @@ def labelled_clip(
             raise InputError(f"{csv} has no probabilities such as AU12_p; give an action_units.csv of this program")
     else:
         check_labels(labels)
-        sequence = _reconstructed(load_pipeline(), ours, face, progress)
+        sequence = reconstructed(load_pipeline(), ours, face, progress)
         table = table_of(sequence)
         thresholds = dict(zip(sequence.action_units, sequence.thresholds.astype(float).tolist(), strict=True))
     length = int(table.frames[-1])
@@ -236,9 +236,15 @@ def _thresholds(summary: Path) -> dict[int, float]:
         raise InputError(f"{summary} is no summary of this program; restore it, or move the csv elsewhere") from error
 
 
-def _reconstructed(
-    pipeline: AUD3DFacePipeline, video: Path, face: int | None, progress: Progress | None
+def reconstructed(
+    pipeline: AUD3DFacePipeline, video: Path, face: int | None = None, progress: Progress | None = None
 ) -> FaceSequence:
+    """One person of a video: the most prominent, or the one with this `face_id`.
+
+    Raises:
+        UsageError: there is no such face.
+        InputError, NoFaceError: as `AUD3DFacePipeline.reconstruct` says.
+    """
     result = pipeline.reconstruct(video, faces="largest" if face is None else "all", progress=progress)
     chosen = [sequence for sequence in result.sequences if face is None or sequence.face_id == face]
     if not chosen:
