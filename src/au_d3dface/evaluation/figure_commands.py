@@ -136,8 +136,8 @@ def _strip(options: argparse.Namespace) -> int:
         warnings.filterwarnings("ignore")
         from .figure_files import RASTER, check_figure
         from .figure_frames import chosen_frames, frames_of_folders, parse_frames, read_folders
+        from .frame_meshes import parse_mesh_folders
         from .labelled_clips import reconstructed
-        from .mesh_folders import parse_mesh_folders
         from .strip_figure import strip_figure
 
         path = check_figure(options.output, RASTER)

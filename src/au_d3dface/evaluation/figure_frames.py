@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, UsageError
-from .mesh_folders import MeshFolder, mesh_frames, read_mesh_folder
+from .frame_meshes import FrameMeshes, mesh_frames, read_mesh_folder
 
 COLUMNS = 5
 """As many as the paper's Fig. 3 shows."""
@@ -69,8 +69,8 @@ def frames_of_folders(folders: Mapping[str, Path], shift: int = 0) -> dict[str, 
     return {f"{path} ({name})": [number - shift for number in mesh_frames(path)] for name, path in folders.items()}
 
 
-def read_folders(folders: Mapping[str, Path], frames: list[int], shift: int = 0) -> dict[str, MeshFolder]:
-    """The meshes of these frames, by the name of the method; `MeshFolder.at` has them under their numbers plus `shift`.
+def read_folders(folders: Mapping[str, Path], frames: list[int], shift: int = 0) -> dict[str, FrameMeshes]:
+    """The meshes of these frames, by the name of the method; their numbers there have `shift` added.
 
     Raises:
         InputError: as `read_mesh_folder` says.

@@ -1,263 +1,206 @@
-"""Meshes that another method wrote into a folder, one file a frame: obj, ply or npz, in that method's own topology.
+"""Meshes that another method made, by sequence and frame, in a folder of the user's.
 
-    NAME=DIR        a method's name for tables and figures, and its folder
+    DIR/<sequence>/000102.obj, 000105.obj, ...     or .ply; the name is the frame's number, padded or not
+    DIR/<sequence>/neutral.obj                     the face at rest, where the method has it
+    DIR/<sequence>.npz                             instead: vertices (T, V, 3), frames (T,), faces (F, 3) and perhaps
+                                                   neutral_vertices (V, 3)
 
-- A frame's number is the last number in the file's name: `000012.obj`, `frame_12.ply`, `clip3_000012.npz`. It is the
-  number that the truth, or the video counted from 1, has for the frame.
-- An npz holds `vertices` (V, 3) and, in one file at least, `faces` (F, 3). It may hold many frames: `vertices`
-  (T, V, 3) and `frame` (T,), as our own sequence.npz does, so a folder of `reconstruct` is a folder of meshes too.
-- Files whose names hold no number are no frames (`neutral.obj`, `template.ply`). Where the frames lack triangles, they
-  are taken from them.
-- All meshes have one topology. Lengths are metres, centimetres or millimetres: which, follows from the size of a head.
+All meshes of a method have one topology. They are in metres; where their size says millimetres or centimetres, they are
+made metres, and `MeshFolder.unit` says so. A mesh may lie anywhere and be turned in any way.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, UsageError
-from ..geometry.mesh_files import SUFFIXES, check_mesh, diagonal, read_arrays, read_mesh
+from ..errors import InputError
+from ..geometry.mesh_files import MESH_SUFFIXES, read_mesh_file
 
-UNITS = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001}
+UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+SIZES = (0.08, 0.8)
+"""Metres that a face, or a head with its shoulders, is across: the longest side of its box."""
 
-HEAD_SIZE = (0.1, 1.0)
-"""Metres, least and most of the diagonal of the box around a face or head, shoulders and all. A factor of ten, so that
-no size belongs to two of `UNITS`."""
-
-_NUMBER = re.compile(r"\d+")
-_ARRAYS = ("vertices", "faces", "frame", "valid")
+_NUMBER = re.compile(r"(\d{1,9})$")
 
 
 @dataclass(frozen=True)
-class MeshFolder:
-    """One method's meshes of one video.
+class FolderMeshes:
+    """One sequence.
 
     Attributes:
-        name: of the method. path: of the folder.
-        frames: (T,) int64 numbers, increasing; some may be missing.
-        vertices: (T, V, 3) float32 metres, in the method's own frame of reference.
-        faces: (F, 3) int64.
-        unit: of the files, a key of `UNITS`.
+        frames: (T,) int64 frame numbers, increasing. vertices: (T, V, 3) float32 metres. faces: (F, 3), F may be 0.
+        neutral: (V, 3) metres, or None. unit: what the files are in, of UNITS.
     """
 
-    name: str
-    path: Path
     frames: np.ndarray
     vertices: np.ndarray
     faces: np.ndarray
+    neutral: np.ndarray | None
     unit: str
 
-    def at(self, frames: Iterable[int]) -> np.ndarray:
-        """(K, V, 3): the meshes of these frames, in their order.
 
-        Raises:
-            InputError: a frame that the folder lacks; the sentence names it, and what there is.
-        """
-        wanted = np.fromiter(frames, np.int64)
-        rows = np.searchsorted(self.frames, wanted).clip(max=len(self.frames) - 1)
-        missing = wanted[self.frames[rows] != wanted]
-        if len(missing):
-            raise InputError(
-                f"{self.path} ({self.name}) has no mesh of frame {missing[0]} (of {len(missing)} frames that were "
-                f"asked for); it has {len(self.frames)}, from {self.frames[0]} to {self.frames[-1]}"
-            )
-        return self.vertices[rows]
-
-
-def parse_mesh_folders(texts: Sequence[str], taken: Sequence[str] = ()) -> dict[str, Path]:
-    """Folders by name of `NAME=DIR` arguments, in their order.
-
-    Args:
-        texts: the arguments.
-        taken: names that mean something else already, such as "coarse".
+def find_sequence(folder: Path, names: Sequence[str]) -> Path:
+    """The folder or npz of a sequence that has one of these names.
 
     Raises:
-        UsageError: no `=`, an empty part, or a name given twice or taken.
+        InputError: the folder cannot be read, or holds none.
     """
-    folders: dict[str, Path] = {}
-    for text in texts:
-        name, equals, folder = text.partition("=")
-        name = name.strip()
-        if not (name and equals and folder.strip()):
-            raise UsageError(f"--meshes needs NAME=DIR, such as DECA=meshes/deca, not {text!r}")
-        if name in folders or name in taken:
-            raise UsageError(f"--meshes has two meshes by the name of {name!r}; give each method its own")
-        folders[name] = Path(folder.strip()).expanduser()
-    return folders
-
-
-def read_mesh_folder(
-    path: str | PathLike[str], name: str | None = None, frames: Iterable[int] | None = None
-) -> MeshFolder:
-    """Reads the meshes of a folder.
-
-    Args:
-        path: the folder.
-        name: of the method; the folder's if None.
-        frames: the numbers that are wanted, so that no other file is read; None for all.
-
-    Raises:
-        InputError: the folder is missing or has no meshes, lacks a frame that is wanted, has two files for one frame,
-            meshes that are damaged, not finite, of several topologies or without triangles, or of a size that is no
-            head's in any of `UNITS`.
-    """
-    path = Path(path)
-    files, others = _mesh_files(path)
-    meshes, faces = _read_frames(path, files, None if frames is None else {int(number) for number in frames})
-    if faces is None:
-        faces = _faces_of(others)
-    if faces is None:
-        raise InputError(f"the meshes in {path} have no triangles; put one mesh with them beside, as template.obj")
-    frames_there = np.array(sorted(meshes), np.int64)
-    vertices = np.stack([meshes[number][0] for number in frames_there.tolist()])
-    check_mesh(path, vertices, faces)
-    unit = _unit(path, vertices, faces, frames_there)
-    return MeshFolder(
-        name or path.name, path, frames_there, (vertices * UNITS[unit]).astype(np.float32), faces.astype(np.int64), unit
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give one that holds a folder of meshes, or an npz, a sequence")
+    for name in names:
+        for path in (folder / name, folder / f"{name}.npz"):
+            if path.exists():
+                return path
+    raise InputError(
+        f"{folder} holds no meshes of the sequence {names[0]}; name a folder of .obj or .ply files, or an npz, "
+        f"{' or '.join(names)}"
     )
 
 
-def mesh_frames(path: str | PathLike[str]) -> list[int]:
-    """The numbers of the frames that a folder has, increasing, without reading the meshes.
+def sequence_paths(folder: Path) -> dict[str, Path]:
+    """All sequences of a folder by name.
 
     Raises:
-        InputError: the folder is missing or has no meshes, or two files for one frame.
+        InputError: the folder cannot be read, or holds none.
     """
-    numbers: set[int] = set()
-    for number, file in _mesh_files(Path(path))[0]:
-        held = _held_frames(file) if file.suffix.lower() == ".npz" else None
-        numbers |= {number} if held is None else set(held.tolist())
-    return sorted(numbers)
-
-
-def _mesh_files(path: Path) -> tuple[list[tuple[int, Path]], list[Path]]:
-    """Files of frames by number, and those whose names hold none."""
     try:
-        found = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
-    except FileNotFoundError:
-        raise InputError(f"the folder of meshes {path} does not exist") from None
-    except NotADirectoryError:
-        raise InputError(f"{path} is not a folder; give the folder that holds one mesh a frame") from None
+        entries = sorted(folder.iterdir())
     except OSError as error:
-        raise InputError(f"the folder of meshes {path} cannot be read: {error.strerror or error}") from error
-    numbered: dict[int, Path] = {}
-    others = []
-    for file in found:
-        numbers = _NUMBER.findall(file.stem)
-        if not numbers:
-            others.append(file)
+        raise InputError(f"{folder} cannot be read ({error.strerror or error}); give a folder of meshes") from error
+    found = {path.stem if path.suffix == ".npz" else path.name: path for path in entries if _is_sequence(path)}
+    if not found:
+        raise InputError(f"{folder} holds no folder of .obj or .ply files and no npz; give a folder of meshes")
+    return found
+
+
+def mesh_paths(path: Path) -> dict[int, Path]:
+    """The mesh files of a sequence's folder by frame number.
+
+    Raises:
+        InputError: there are none, or two with one number.
+    """
+    found: dict[int, Path] = {}
+    for entry in sorted(path.iterdir()):
+        if entry.suffix.lower() not in MESH_SUFFIXES or entry.stem == "neutral" or entry.name.startswith("."):
             continue
-        number = int(numbers[-1][-18:])  # more digits are no count of frames, and no int64
-        if number in numbered:
-            raise InputError(
-                f"{path} has two meshes of frame {number}, {numbered[number].name} and {file.name}; keep one of them"
-            )
-        numbered[number] = file
-    frames = sorted(numbered.items())
-    if not frames:  # sequence.npz
-        frames = [(0, file) for file in others if file.suffix.lower() == ".npz" and _held_frames(file) is not None]
-    if not frames:
-        kinds = ", ".join(SUFFIXES)
-        raise InputError(f"{path} holds no meshes named by frame, such as 000001.obj ({kinds} are read)")
-    return frames, others
+        match = _NUMBER.search(entry.stem)
+        if match is None:
+            raise InputError(f"{entry} has no frame number in its name; remove it, or name it after its frame")
+        if int(match[1]) in found:
+            raise InputError(f"{found[int(match[1])].name} and {entry.name} in {path} are of one frame; remove one")
+        found[int(match[1])] = entry
+    if not found:
+        raise InputError(f"{path} is an empty sequence: it holds no {' or '.join(MESH_SUFFIXES)} named after a frame")
+    return dict(sorted(found.items()))
 
 
-def _held_frames(file: Path) -> np.ndarray | None:
-    """(T,) numbers of the frames in an npz that holds many; None where it holds one mesh. Frames without a face are
-    not there."""
-    arrays = read_arrays(file, ("frame", "valid"))
-    if "frame" not in arrays:
-        return None
-    numbers = arrays["frame"]
-    valid = arrays.get("valid", np.ones(numbers.shape, bool))
-    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or valid.shape != numbers.shape or valid.dtype != bool:
-        raise InputError(f"{file} has an array 'frame' that is not one whole number a mesh")
-    return numbers[valid].astype(np.int64)
+def read_meshes(path: Path, frames: Sequence[int] | None = None) -> FolderMeshes:
+    """The meshes of a sequence.
 
+    Args:
+        path: of `find_sequence`.
+        frames: those wanted, of which the ones that are there are read; None for all.
 
-def _read_frames(
-    path: Path, files: list[tuple[int, Path]], wanted: set[int] | None
-) -> tuple[dict[int, tuple[np.ndarray, Path]], np.ndarray | None]:
-    """By frame its (V, 3) vertices and file; and the triangles that all files with any have."""
-    meshes: dict[int, tuple[np.ndarray, Path]] = {}
-    faces, of = None, None
-    for number, file in files:
-        many = file.suffix.lower() == ".npz" and (held := _held_frames(file)) is not None
-        if wanted is not None and not wanted & (set(held.tolist()) if many else {number}):
-            continue
-        for frame, mesh, triangles in _meshes_of(file, number):
-            if wanted is not None and frame not in wanted:
-                continue
-            if frame in meshes:
-                raise InputError(f"{path} has two meshes of frame {frame}, in {meshes[frame][1].name} and {file.name}")
-            first = next(iter(meshes.values()), (mesh, file))
-            if len(first[0]) != len(mesh):
-                raise InputError(
-                    f"{path} holds several topologies: {first[1].name} has {len(first[0])} vertices and {file.name} "
-                    f"{len(mesh)}; give each its own folder"
-                )
-            meshes[frame] = mesh, file
-            if triangles is None:
-                continue
-            if faces is not None and of != file and not np.array_equal(faces, triangles):
-                raise InputError(
-                    f"{path} holds several topologies: {of.name} and {file.name} have other triangles; give each its "
-                    "own folder"
-                )
-            faces, of = triangles, file
-    if missing := sorted((wanted or set()) - meshes.keys()):
-        there = mesh_frames(path)
+    Raises:
+        InputError: a file is missing or damaged, coordinates are not finite, meshes are of several topologies, or of no
+            size that a face has in any unit; it names the file.
+    """
+    numbers, vertices, faces, neutral = _read_npz(path) if path.suffix == ".npz" else _read_folder(path, frames)
+    if frames is not None:
+        kept = np.isin(numbers, list(frames))
+        numbers, vertices = numbers[kept], vertices[kept]
+    if not len(vertices):
+        raise InputError(f"{path} is an empty sequence: it holds no mesh of a frame that is wanted")
+    finite = np.isfinite(vertices).all((1, 2))
+    if not finite.all():
         raise InputError(
-            f"{path} has no mesh of frame {missing[0]} ({len(missing)} of {len(wanted or ())} frames are missing); it "
-            f"has {len(there)}, from {there[0]} to {there[-1]}"
+            f"{path}: the mesh of frame {int(numbers[~finite][0])} holds coordinates that are not finite; leave out "
+            "the frames without a face"
         )
-    return meshes, faces
+    unit = unit_of(vertices[0], path)
+    scale = np.float32(UNITS[unit])
+    return FolderMeshes(numbers, vertices * scale, faces, None if neutral is None else neutral * scale, unit)
 
 
-def _meshes_of(file: Path, number: int) -> list[tuple[int, np.ndarray, np.ndarray | None]]:
-    """Frame, (V, 3) vertices and triangles of everything in a file."""
-    if file.suffix.lower() != ".npz":
-        return [(number, *read_mesh(file))]
-    arrays = read_arrays(file, _ARRAYS)
-    if "vertices" not in arrays:
-        raise InputError(f"{file} has no array 'vertices'")
-    vertices, faces = arrays["vertices"], arrays.get("faces")
-    if "frame" not in arrays:
-        if vertices.ndim != 2:
-            raise InputError(f"{file} has vertices of shape {vertices.shape}; one mesh is (V, 3), many need 'frame'")
-        check_mesh(file, vertices, faces)
-        return [(number, vertices, faces)]
-    numbers = arrays["frame"]
-    if vertices.ndim != 3 or numbers.shape != vertices.shape[:1]:
-        raise InputError(f"{file} has vertices of shape {vertices.shape} for {numbers.shape} frame numbers")
-    rows = arrays.get("valid", np.ones(len(numbers), bool))
-    if not rows.any():
-        return []
-    check_mesh(file, vertices[rows], faces)
-    return [(int(frame), mesh, faces) for frame, mesh in zip(numbers[rows], vertices[rows], strict=True)]
+def unit_of(vertices: np.ndarray, path: Path) -> str:
+    """Of UNITS, the one in which a (V, 3) mesh has the size of a face or head.
+
+    Raises:
+        InputError: in none.
+    """
+    size = float(np.ptp(vertices, axis=0).max())
+    for unit, metres in UNITS.items():
+        if SIZES[0] <= metres * size <= SIZES[1]:
+            return unit
+    raise InputError(
+        f"{path}: a mesh is {size:.4g} across, which is no face in metres, centimetres or millimetres; write metres"
+    )
 
 
-def _faces_of(files: list[Path]) -> np.ndarray | None:
-    for file in files:
-        faces = read_arrays(file, ("faces",)).get("faces") if file.suffix.lower() == ".npz" else read_mesh(file)[1]
-        if faces is not None:
-            return faces
-    return None
+def _is_sequence(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    if path.is_dir():
+        return any(entry.suffix.lower() in MESH_SUFFIXES for entry in path.iterdir())
+    return path.suffix == ".npz"
 
 
-def _unit(path: Path, vertices: np.ndarray, faces: np.ndarray, frames: np.ndarray) -> str:
-    sizes = np.array([diagonal(mesh, faces) for mesh in vertices])
-    units = [next((u for u, length in UNITS.items() if HEAD_SIZE[0] <= s * length < HEAD_SIZE[1]), None) for s in sizes]
-    for frame, size, unit in zip(frames, sizes, units, strict=True):
-        if unit is None:
-            raise InputError(
-                f"the mesh of frame {frame} in {path} is {size:.4g} across, which is no head's size in "
-                f"{', '.join(UNITS)}; bring it to one of these"
-            )
-        if unit != units[0]:
-            raise InputError(f"{path} holds meshes in {units[0]} (frame {frames[0]}) and in {unit} (frame {frame})")
-    return str(units[0])
+def _read_folder(
+    path: Path, frames: Sequence[int] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    paths = mesh_paths(path)
+    wanted = {number: file for number, file in paths.items() if frames is None or number in frames}
+    first = next(iter(wanted.values()), next(iter(paths.values())))
+    start, faces = read_mesh_file(first)
+    vertices = np.empty((len(wanted), *start.shape), np.float32)
+    for row, file in enumerate(wanted.values()):
+        mesh, _ = read_mesh_file(file)
+        _check_topology(file, mesh, first, start)
+        vertices[row] = mesh
+    neutral = None
+    at_rest = next(
+        (path / f"neutral{suffix}" for suffix in MESH_SUFFIXES if (path / f"neutral{suffix}").exists()), None
+    )
+    if at_rest is not None:
+        mesh, _ = read_mesh_file(at_rest)
+        _check_topology(at_rest, mesh, first, start)
+        neutral = mesh.astype(np.float32)
+    return np.array(list(wanted), np.int64), vertices, faces, neutral
+
+
+def _check_topology(path: Path, mesh: np.ndarray, first: Path, start: np.ndarray) -> None:
+    if len(mesh) != len(start):
+        raise InputError(
+            f"{path} has {len(mesh)} vertices, but {first.name} has {len(start)}; give meshes of one topology"
+        )
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    try:
+        with np.load(path, allow_pickle=False) as npz:
+            arrays = {name: npz[name] for name in ("vertices", "frames", "faces", "neutral_vertices") if name in npz}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} cannot be read as an npz ({error}); write it again") from error
+    for name in ("vertices", "frames"):
+        if name not in arrays:
+            raise InputError(f"{path} has no array {name!r}; write vertices (T, V, 3), frames (T,) and faces (F, 3)")
+    vertices, numbers = arrays["vertices"], arrays["frames"]
+    faces = arrays.get("faces", np.empty((0, 3), np.int64))
+    if not (vertices.ndim == 3 and vertices.shape[2] == 3 and vertices.dtype.kind == "f" and vertices.shape[1]):
+        raise InputError(f"{path}: vertices must be (T, V, 3) floating, not {vertices.shape} of {vertices.dtype}")
+    if numbers.shape != vertices.shape[:1] or numbers.dtype.kind not in "iu" or (np.diff(numbers) <= 0).any():
+        raise InputError(f"{path}: frames must be {len(vertices)} increasing integers, one a mesh")
+    if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iu":
+        raise InputError(f"{path}: faces must be (F, 3) integers, not {faces.shape} of {faces.dtype}")
+    if len(faces) and (faces.min() < 0 or faces.max() >= vertices.shape[1]):
+        raise InputError(f"{path}: its faces name vertices that its {vertices.shape[1]}-vertex meshes lack")
+    neutral = arrays.get("neutral_vertices")
+    if neutral is not None and (neutral.shape != vertices.shape[1:] or not np.isfinite(neutral).all()):
+        raise InputError(f"{path}: neutral_vertices must be one finite mesh of the same topology")
+    rest = None if neutral is None else neutral.astype(np.float32)
+    return numbers.astype(np.int64), vertices.astype(np.float32), faces.astype(np.int64), rest

@@ -13,7 +13,6 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..geometry import ICPSettings, Similarity, TriangleSurface, icp
-from ..geometry.mesh_files import diagonal
 
 _POINTS = 120
 """Vertices with which starts are compared."""
@@ -56,7 +55,7 @@ def place(
     if vertices.shape == onto.shape and np.array_equal(faces, onto_faces):
         found = Similarity.of_correspondences(vertices, onto, with_scale)
         return found, float(np.linalg.norm(found(vertices) - onto, axis=-1).mean())
-    if diagonal(vertices, faces) > diagonal(onto, onto_faces):
+    if _diagonal(vertices, faces) > _diagonal(onto, onto_faces):
         back = None if start is None else start.inverse()
         found, residual = place(onto, onto_faces, vertices, faces, with_scale, back, start_residual)
         return found.inverse(), residual
@@ -75,6 +74,11 @@ def place(
     chosen = min(tried, key=lambda result: result.residual)
     result = icp(points, surface, None, chosen.transform, settings)
     return result.transform, result.residual
+
+
+def _diagonal(vertices: np.ndarray, faces: np.ndarray) -> float:
+    """Of the box around the vertices that are in triangles."""
+    return float(np.linalg.norm(np.ptp(vertices[np.unique(faces)], axis=0)))
 
 
 def _starts(points: np.ndarray, target: np.ndarray) -> list[Similarity]:

@@ -13,7 +13,7 @@ import numpy as np
 from ..export.strip import crop_picture, inside_video, picture_windows, read_pictures, window_view
 from ..face_sequence import FaceSequence
 from ..rendering import StripRow, View, compose_strip, draw_face
-from .mesh_folders import MeshFolder
+from .frame_meshes import FrameMeshes
 from .mesh_placement import place
 from .reports import number
 
@@ -27,7 +27,7 @@ RULE = "laid on the refined mesh of the same frame, with scale, drawn through th
 def strip_figure(
     sequence: FaceSequence,
     frames: Sequence[int],
-    others: Mapping[str, MeshFolder] | None = None,
+    others: Mapping[str, FrameMeshes] | None = None,
     first_frame: int = 1,
     cell: int = CELL,
 ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -74,7 +74,7 @@ def _drawn(vertices: np.ndarray, faces: np.ndarray, views: list[View], cell: int
 
 
 def _laid(
-    meshes: np.ndarray, folder: MeshFolder, sequence: FaceSequence, rows: list[int]
+    meshes: np.ndarray, folder: FrameMeshes, sequence: FaceSequence, rows: list[int]
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """(K, V, 3) in our head frame, and how they came there."""
     motion, residual = None, 0.0

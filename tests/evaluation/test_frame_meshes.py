@@ -8,8 +8,8 @@ import trimesh
 from made_meshes import facemesh, head_of_flame_size
 
 from au_d3dface.errors import InputError, UsageError
-from au_d3dface.evaluation.mesh_folders import mesh_frames, parse_mesh_folders, read_mesh_folder
-from au_d3dface.geometry.mesh_files import read_mesh
+from au_d3dface.evaluation.frame_meshes import mesh_frames, parse_mesh_folders, read_mesh_folder
+from au_d3dface.geometry.mesh_files import read_mesh_file as read_mesh
 
 HEAD, TRIANGLES = (array.numpy() for array in head_of_flame_size())
 
@@ -74,7 +74,7 @@ def test_folder_in_order_of_numbers_and_only_what_is_wanted(tmp_path):
     (tmp_path / "notes.txt").write_text("5")
     folder = read_mesh_folder(tmp_path, "DECA")
     assert folder.frames.tolist() == mesh_frames(tmp_path) == [9, 10, 100]
-    assert (folder.name, folder.unit) == ("DECA", "metres")
+    assert (folder.name, folder.unit) == ("DECA", "m")
     np.testing.assert_allclose(folder.vertices, HEAD + np.array([9, 10, 100])[:, None, None] * [0, 0, 0.001], atol=1e-6)
     np.testing.assert_array_equal(folder.at([100, 9]), folder.vertices[[2, 0]])
     (tmp_path / "clip3_100.obj").write_text("damaged")
@@ -83,7 +83,7 @@ def test_folder_in_order_of_numbers_and_only_what_is_wanted(tmp_path):
         read_mesh_folder(tmp_path)
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("metres", 1), ("centimetres", 100), ("millimetres", 1000)])
+@pytest.mark.parametrize(("unit", "factor"), [("m", 1), ("cm", 100), ("mm", 1000)])
 @pytest.mark.parametrize("mesh", [(HEAD, TRIANGLES), tuple(array.numpy() for array in facemesh())])
 def test_units_are_noticed(tmp_path, unit, factor, mesh):
     write_obj(tmp_path / "1.obj", mesh[0] * factor, mesh[1])
@@ -148,12 +148,12 @@ def _outside(folder):
         (_two_topologies, r"several topologies: 1\.obj has 4990 vertices and 2\.obj 468"),
         (_other_triangles, r"1\.obj and 2\.obj have other triangles"),
         (_two_of_one_frame, r"two meshes of frame 1, 000001\.obj and 000001_detail\.obj; keep one"),
-        (_two_units, r"meshes in metres \(frame 1\) and in millimetres \(frame 2\)"),
-        (_outside, "triangles of vertices that it does not hold"),
-        (lambda folder: write_obj(folder / "1.obj", HEAD * 1e6), "no head's size"),
-        (lambda folder: (folder / "1.obj").write_text("v 1 2\n"), "fewer than three numbers"),
-        (lambda folder: (folder / "1.obj").write_text("v 1 2 3\nf 1 2 x\n"), r"damaged or no obj"),
-        (lambda folder: (folder / "1.ply").write_bytes(b"solid"), r"damaged or no ply file: it has no header"),
+        (_two_units, r"meshes in m \(frame 1\) and in mm \(frame 2\)"),
+        (_outside, "faces of vertices that it does not hold"),
+        (lambda folder: write_obj(folder / "1.obj", HEAD * 1e6), "which is no face in metres"),
+        (lambda folder: (folder / "1.obj").write_text("v 1 2\n"), "a vertex has not three numbers"),
+        (lambda folder: (folder / "1.obj").write_text("v 1 2 3\nf 1 2 x\n"), "cannot be read as a mesh"),
+        (lambda folder: (folder / "1.ply").write_bytes(b"solid"), "no head of a ply file"),
         (lambda folder: (folder / "1.npz").write_bytes(b"PK"), "damaged or no npz"),
         (lambda folder: np.savez(folder / "1.npz", vertices=np.array([{}])), "damaged or no npz"),
         (lambda folder: np.savez(folder / "1.npz", points=HEAD), "no array 'vertices'"),
@@ -172,7 +172,7 @@ def test_a_ply_cannot_claim_more_than_it_holds(tmp_path):
         head = f"ply\nformat {order} 1.0\nelement vertex 900000000000\nproperty float x\nproperty float y\n"
         head += "property float z\nelement face 900000000000\nproperty list int int vertex_indices\nend_header\n"
         (tmp_path / "1.ply").write_text(head + "1 2 3")
-        with pytest.raises(InputError, match="it breaks off"):
+        with pytest.raises(InputError, match="it claims more than it holds"):
             read_mesh_folder(tmp_path)
 
 
