@@ -68,7 +68,8 @@ def error_figure(case: ErrorCase, settings: ICPSettings | None = None, cell: int
     rows.append(
         StripRow("truth", [draw_face(turned(truth[k].vertices, k), case.faces, cell, cell, view=view) for k in columns])
     )
-    scale = ColourScale(maximum, unknown=any(np.isnan(method.errors).any() for method in methods.values()))
+    partly = any(np.isnan(method.errors).any() for method in methods.values())
+    scale = ColourScale(maximum, unknown=partly, unknown_label="not measured")
     for name, method in methods.items():
         maps = [
             draw_error_map(turned(method.aligned[k], k), method.faces, method.errors[k], maximum, cell, cell, view)

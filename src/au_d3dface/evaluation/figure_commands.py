@@ -25,6 +25,7 @@ def add_figure(kinds) -> None:
     )
     figures = figure.add_subparsers(title="what to draw", required=True, metavar="FIGURE")
     _add_strip(figures)
+    _add_errors(figures)
     _add_timeline(figures)
     _add_reliability(figures)
 
@@ -41,6 +42,45 @@ def _add_strip(figures) -> None:
     _add_mesh_options(command)
     _add_common(command, "png")
     command.set_defaults(run=_strip)
+
+
+def _add_errors(figures) -> None:
+    command = figures.add_parser(
+        "errors",
+        help="meshes coloured by their distance from true ones, in mm (Fig. 4)",
+        description="Each mesh is aligned to the true surface of its frame by ICP, and the vertices on the face are "
+        "coloured by their distance from it, all on one scale, the mean under each. The truth is a folder of meshes, "
+        "Multiface, or synthetic people.",
+    )
+    command.add_argument(
+        "video", nargs="?", help=f"of the frames of --truth, to reconstruct: a video, a folder of pictures, '{SAMPLE}'"
+    )
+    truth = command.add_mutually_exclusive_group(required=True)
+    truth.add_argument("--truth", metavar="DIR", help="true meshes, obj, ply or npz, as --meshes takes them")
+    truth.add_argument("--multiface", metavar="DIR", help="your copy of Multiface, whose pictures are reconstructed")
+    truth.add_argument(
+        "--synthetic", metavar="FOLDER", help="held-out synthetic people, as `evaluate synthetic` takes them"
+    )
+    for name, what in (
+        ("subject", "number of a subject (default: the first)"),
+        ("expression", "name of an expression, or E008 for short (default: the first)"),
+        ("camera", "name of a camera (default: the most frontal)"),
+    ):
+        command.add_argument(f"--{name}", metavar="NAME", help=f"with --multiface: {what}")
+    command.add_argument(
+        "--person", type=int, metavar="K", help="with --synthetic: which of the people, from 0 (default: 0)"
+    )
+    command.add_argument(
+        "--ict-facekit",
+        metavar="PATH",
+        help="with --synthetic: folder or npz of ICT-FaceKit, whose surfaces are the truth (default: what "
+        "AU_D3DFACE_ICT_FACEKIT names, else what 'au-d3dface assets ict-facekit' fetched)",
+    )
+    command.add_argument("--with-scale", action="store_true", help="let ICP change the size too (default: rigid)")
+    command.add_argument("--face", type=int, metavar="ID", help="who of the video (default: the most prominent)")
+    _add_mesh_options(command)
+    _add_common(command, "png")
+    command.set_defaults(run=_errors)
 
 
 def _add_mesh_options(command: argparse.ArgumentParser) -> None:
@@ -61,7 +101,7 @@ def _add_mesh_options(command: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="the number that files of --meshes give to the first frame of the video (default: %(default)s)",
+        help="the number that files of meshes give to the first frame of the video (default: %(default)s)",
     )
 
 
@@ -153,6 +193,61 @@ def _strip(options: argparse.Namespace) -> int:
         others = read_folders(folders, frames, shift)
         picture, numbers = strip_figure(sequence, frames, others, options.first_frame)
     return _finish(path, picture, numbers, options)
+
+
+def _errors(options: argparse.Namespace) -> int:
+    _check_kind(options)
+    with ProgressBar(options.quiet) as progress:
+        progress.say("loading")
+        warnings.filterwarnings("ignore")
+        from ..geometry import ICPSettings
+        from .error_cases import TAKEN, folder_case, multiface_case, synthetic_case
+        from .error_figure import error_figure
+        from .figure_files import RASTER, check_figure
+        from .figure_frames import parse_frames
+        from .frame_meshes import parse_mesh_folders
+        from .labelled_clips import reconstructed
+
+        path = check_figure(options.output, RASTER)
+        wanted = parse_frames(options.frames, options.columns)
+        folders = parse_mesh_folders(options.meshes, TAKEN)
+        shown = wanted, options.columns
+
+        def reconstruct(video: Path):
+            return reconstructed(_pipeline(options), video, options.face, progress)
+
+        if options.truth is not None:
+            video = None if options.video is None else input_path(options.video)
+            case = folder_case(
+                Path(options.truth), folders, video, reconstruct, *shown, first_frame=options.first_frame
+            )
+        elif options.multiface is not None:
+            which = options.subject, options.expression, options.camera
+            case = multiface_case(Path(options.multiface), *which, folders, reconstruct, *shown)
+        else:
+            from ..checkpoints import load_checkpoint
+            from ..face_models import ICTFaceKit, find_ict_facekit
+            from .synthetic import SyntheticEvaluation
+
+            kit = ICTFaceKit(find_ict_facekit(options.ict_facekit))
+            evaluation = SyntheticEvaluation(load_checkpoint(options.model, options.device), None, kit, False)
+            case = synthetic_case(Path(options.synthetic), options.person or 0, evaluation, folders, *shown)
+        progress.say("aligning and drawing")
+        picture, numbers = error_figure(case, ICPSettings(with_scale=options.with_scale))
+    return _finish(path, picture, numbers, options)
+
+
+def _check_kind(options: argparse.Namespace) -> None:
+    """Options that say something of another kind of truth than the one that is given."""
+    kind = next(name for name in ("truth", "multiface", "synthetic") if getattr(options, name) is not None)
+    belongs = {"subject": "multiface", "expression": "multiface", "camera": "multiface"}
+    belongs |= {"person": "synthetic", "ict_facekit": "synthetic", "video": "truth"}
+    for name, of in belongs.items():
+        if getattr(options, name) is not None and of != kind:
+            what = "a video" if name == "video" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"{what} goes with --{of}, not with --{kind}; leave one out")
+    if options.first_frame != 1 and kind != "truth":
+        raise UsageError(f"--first-frame goes with --truth, not with --{kind}; leave one out")
 
 
 def _timeline(options: argparse.Namespace) -> int:
