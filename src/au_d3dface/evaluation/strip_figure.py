@@ -1,8 +1,8 @@
 """The figure of methods side by side, as the paper's Fig. 3: frames of a video, below them the meshes of each method.
 
-Meshes are drawn as the face stands in the frame above. Those of other methods, which have their own topology, frame of
-reference and size, are first laid on our refined mesh of the same frame (`mesh_placement.place`, with scale): what the
-figure compares is shape, not where a method puts the head.
+Meshes are turned as the head is and as large as the face in the frame above, in the middle of their pictures. Those of
+other methods, which have their own topology, frame of reference and size, are first laid on our refined mesh of the
+same frame (`mesh_placement.place`, with scale): what the figure compares is shape, not where a method puts the head.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,11 +47,11 @@ def strip_figure(
         InputError: another method lacks a frame, or the video has changed.
     """
     rows = [frame - 1 for frame in frames]
-    rising = sorted(rows)
-    windows = inside_video(sequence, picture_windows([sequence], rows))
+    windows = picture_windows([sequence], rows)
     views = [window_view(sequence, row, window, cell) for row, window in zip(rows, windows, strict=True)]
-    pictures = read_pictures(sequence, rising)
-    parts = [StripRow("input", [crop_picture(pictures[r], w, cell) for r, w in zip(rows, windows, strict=True)])]
+    pictures = read_pictures(sequence, sorted(rows))
+    shown = zip(rows, inside_video(sequence, windows), strict=True)
+    parts = [StripRow("input", [crop_picture(pictures[row], window, cell) for row, window in shown])]
     for label, vertices in (("coarse", sequence.coarse_vertices), ("refined", sequence.vertices)):
         parts.append(StripRow(label, _drawn(vertices[rows], sequence.faces, views, cell)))
     said = {}
