@@ -29,6 +29,7 @@ class AUTable:
         intensities: by AU number, (T,) float64 0-5; NaN where not known.
         presence: by AU number, (T,) 0 or 1; NaN where not known.
         probabilities: by AU number, (T,) 0-1; NaN where not known.
+        timestamps: (T,) float64 seconds, NaN where not known; None where the table has none.
     """
 
     frames: np.ndarray
@@ -36,6 +37,7 @@ class AUTable:
     intensities: dict[int, np.ndarray]
     presence: dict[int, np.ndarray]
     probabilities: dict[int, np.ndarray]
+    timestamps: np.ndarray | None = None
 
 
 def table_of(sequence: FaceSequence) -> AUTable:
@@ -50,6 +52,7 @@ def table_of(sequence: FaceSequence) -> AUTable:
         intensities={} if sequence.au_intensities is None else by_unit(sequence.au_intensities),
         presence=by_unit(sequence.au_decisions),
         probabilities=by_unit(sequence.au_probabilities),
+        timestamps=sequence.timestamps,
     )
 
 
@@ -57,8 +60,8 @@ def read_au_table(path: str | PathLike[str], face: int | None = None) -> AUTable
     """Reads a csv of OpenFace, or an action_units.csv of this package.
 
     It has one row a frame (and face) with the columns `frame` (from 1) and `success`, `AU12_r` (intensity), `AU12_c`
-    (presence) and `AU12_p` (probability) for any AUs, and perhaps `face_id`; blanks around names are ignored, and so
-    are all other columns.
+    (presence) and `AU12_p` (probability) for any AUs, and perhaps `face_id` and `timestamp`; blanks around names are
+    ignored, and so are all other columns.
 
     Args:
         path: the csv file.
@@ -96,6 +99,7 @@ def read_au_table(path: str | PathLike[str], face: int | None = None) -> AUTable
         intensities=kinds["r"],
         presence=kinds["c"],
         probabilities=kinds["p"],
+        timestamps=table["timestamp"].to_numpy() if "timestamp" in table else None,
     )
 
 
@@ -103,7 +107,7 @@ def _cells(path: Path) -> pd.DataFrame:
     """The columns that are read, as text, their names without blanks."""
 
     def wanted(name: str) -> bool:
-        return name.strip() in ("frame", "face_id", "success") or bool(_AU_COLUMN.fullmatch(name.strip()))
+        return name.strip() in ("frame", "face_id", "success", "timestamp") or bool(_AU_COLUMN.fullmatch(name.strip()))
 
     try:
         cells = pd.read_csv(

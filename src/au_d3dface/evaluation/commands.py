@@ -1,5 +1,5 @@
 """The command line: au-d3dface evaluate agreement | frame-rate | synthetic; tables of benchmarks are in
-benchmark_commands, those of meshes in mesh_commands.
+benchmark_commands, those of meshes in mesh_commands, pictures in figure_commands.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from ..command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model
 from ..errors import UsageError
 from .benchmark_commands import add_benchmarks, add_card_option
 from .mesh_commands import add_mesh_tables
+from .figure_commands import add_figure
 
 # Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
 
@@ -29,6 +30,7 @@ def add_evaluate(commands) -> None:
     _add_synthetic(kinds)
     add_benchmarks(kinds)
     add_mesh_tables(kinds)
+    add_figure(kinds)
 
 
 def _add_agreement(kinds) -> None:

@@ -5,7 +5,7 @@ mesh on it, the coarse mesh, the refined mesh, and the refined mesh coloured by 
 turned as the head is and as large as the face in the frame above, in the middle of their pictures.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -75,10 +75,10 @@ def strip_picture(
                 "methods on one video"
             )
     people = [sequence, *(others or {}).values()]
-    windows = _windows(people, rows)
+    windows = picture_windows(people, rows)
     motion = 1000 * np.linalg.norm(sequence.vertices[rows] - sequence.neutral_vertices, axis=-1)  # (K, V) mm
     scale = ColourScale(error_maximum([motion]))
-    views = [_view(sequence, row, window, cell) for row, window in zip(rows, windows, strict=True)]
+    views = [window_view(sequence, row, window, cell) for row, window in zip(rows, windows, strict=True)]
     parts = [] if sequence.source is None else _video_rows(people, rows, motion, scale, cell)
     for label, vertices in (("coarse mesh", sequence.coarse_vertices), ("refined mesh", sequence.vertices)):
         frames = zip(rows, views, strict=True)
@@ -86,7 +86,7 @@ def strip_picture(
             StripRow(label, [draw_face(vertices[row], sequence.faces, cell, cell, view=view) for row, view in frames])
         )
     for name, other in (others or {}).items():
-        views_there = [_view(other, row, window, cell) for row, window in zip(rows, windows, strict=True)]
+        views_there = [window_view(other, row, window, cell) for row, window in zip(rows, windows, strict=True)]
         shown = [
             draw_face(other.vertices[row], other.faces, cell, cell, view=view) if other.valid[row] else None
             for row, view in zip(rows, views_there, strict=True)
@@ -151,7 +151,7 @@ def _apexes(sequence: FaceSequence) -> list[int]:
     return [apex for _, apex in sorted(strongest.values(), reverse=True)]
 
 
-def _windows(sequences: list[FaceSequence], rows: list[int]) -> np.ndarray:
+def picture_windows(sequences: Sequence[FaceSequence], rows: list[int]) -> np.ndarray:
     """(K, 3) left, top and side in pixels of squares with all meshes of a frame in the middle, all of one size."""
     points = np.concatenate([_image_points(sequence, rows)[..., :2] for sequence in sequences], 1)
     low, high = np.nanmin(points, 1), np.nanmax(points, 1)  # another method may lack the face
@@ -167,7 +167,7 @@ def _image_points(sequence: FaceSequence, rows: list[int]) -> np.ndarray:
     return weak_perspective(*(torch.tensor(array[rows]) for array in arrays)).numpy()
 
 
-def _view(sequence: FaceSequence, row: int, window: np.ndarray, cell: int) -> View:
+def window_view(sequence: FaceSequence, row: int, window: np.ndarray, cell: int) -> View:
     """The camera of a frame for the picture of its window."""
     share = cell / window[2]
     translation = (sequence.translation[row] - window[:2]) * share
@@ -182,13 +182,10 @@ def _video_rows(
     sequences: list[FaceSequence], rows: list[int], motion: np.ndarray, scale: ColourScale, cell: int
 ) -> list[StripRow]:
     """The frames around the face, inside the video where there is room, and the same with the first one's mesh."""
-    sequence, windows = sequences[0], _windows(sequences, rows)
-    room = np.array([sequence.width, sequence.height]) - windows[:, 2:]
-    inside = np.where(room >= 0, windows[:, :2].clip(0, np.maximum(room, 0)), windows[:, :2])
-    windows[:, :2] = inside.round()
-    views = [_view(sequence, row, window, cell) for row, window in zip(rows, windows, strict=True)]
-    frames = _read_frames(sequence, rows)
-    plain = [_crop(frames[row], window, cell) for row, window in zip(rows, windows, strict=True)]
+    sequence, windows = sequences[0], inside_video(sequences[0], picture_windows(sequences, rows))
+    views = [window_view(sequence, row, window, cell) for row, window in zip(rows, windows, strict=True)]
+    frames = read_pictures(sequence, rows)
+    plain = [crop_picture(frames[row], window, cell) for row, window in zip(rows, windows, strict=True)]
     drawn = [
         draw_mesh(image, view.points(sequence.vertices[row]), sequence.faces, heat_colors(amount, scale.maximum))
         for image, row, view, amount in zip(plain, rows, views, motion, strict=True)
@@ -196,7 +193,19 @@ def _video_rows(
     return [StripRow("video", plain), StripRow("overlay", drawn)]
 
 
-def _read_frames(sequence: FaceSequence, rows: list[int]) -> dict[int, np.ndarray]:
+def inside_video(sequence: FaceSequence, windows: np.ndarray) -> np.ndarray:
+    """(K, 3): the windows of `picture_windows` in whole pixels, pushed inside the video where there is room."""
+    room = np.array([sequence.width, sequence.height]) - windows[:, 2:]
+    inside = np.where(room >= 0, windows[:, :2].clip(0, np.maximum(room, 0)), windows[:, :2])
+    return np.concatenate([inside.round(), windows[:, 2:]], 1)
+
+
+def read_pictures(sequence: FaceSequence, rows: list[int]) -> dict[int, np.ndarray]:
+    """By row (from 0, rising) the frames of the sequence's video, (H, W, 3) uint8.
+
+    Raises:
+        InputError: the video cannot be read any more, or has changed.
+    """
     found: dict[int, np.ndarray] = {}
     assert sequence.source is not None
     with VideoReader(sequence.source) as reader:
@@ -214,7 +223,7 @@ def _read_frames(sequence: FaceSequence, rows: list[int]) -> dict[int, np.ndarra
     return found
 
 
-def _crop(image: np.ndarray, window: np.ndarray, cell: int) -> np.ndarray:
+def crop_picture(image: np.ndarray, window: np.ndarray, cell: int) -> np.ndarray:
     """(cell, cell, 3): the window's part of the picture; white beyond the picture's borders."""
     left, top, side = (int(value) for value in window)
     height, width = image.shape[:2]

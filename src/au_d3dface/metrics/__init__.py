@@ -1,4 +1,4 @@
-"""Scores: action units (F1, ROC area, MCC, r, ICC, kappa), their events, mesh distances, jitter, lag, face regions."""
+"""Scores: action units (F1, ROC area, MCC, r, ICC, kappa), calibration, events, meshes, jitter, lag, face regions."""
 
 from .action_units import (
     IntensityScores,
@@ -11,6 +11,7 @@ from .action_units import (
     pearson,
     roc_area,
 )
+from .calibration import Reliability, brier_score, reliability
 from .events import EventScores, event_intervals, event_scores, event_scores_by_au, match_events, pooled_event_scores
 from .mesh import displacement_distance, displacement_error, jitter, lag, vertex_distance, vertex_error
 from .regions import REGIONS, facemesh_regions, region_means
@@ -21,7 +22,9 @@ __all__ = [
     "DistanceSummary",
     "EventScores",
     "IntensityScores",
+    "Reliability",
     "always_positive_f1",
+    "brier_score",
     "cohen_kappa",
     "displacement_distance",
     "displacement_error",
@@ -39,6 +42,7 @@ __all__ = [
     "pearson",
     "pooled_event_scores",
     "region_means",
+    "reliability",
     "roc_area",
     "summarize_distances",
     "vertex_distance",

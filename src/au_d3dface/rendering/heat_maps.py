@@ -31,11 +31,13 @@ _ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 @dataclass(frozen=True)
 class ColourScale:
-    """What colours stand for: amounts from 0 to `maximum` of `unit`; `unknown` says that some are not known."""
+    """What colours stand for: amounts from 0 to `maximum` of `unit`; `unknown` says that some are not known, and
+    `unknown_label` what the bar calls these."""
 
     maximum: float
     unit: str = "mm"
     unknown: bool = False
+    unknown_label: str = "unknown"
 
 
 def error_colors(error_mm: Array, maximum_mm: float) -> Tensor:
@@ -80,6 +82,7 @@ def draw_colour_bar(
     ticks: Sequence[float] | None = None,
     unknown: bool = False,
     text_size: float = 16.0,
+    unknown_label: str = "unknown",
 ) -> np.ndarray:
     """An upright bar of the scale's colours on white, with the unit above and numbers beside it.
 
@@ -87,7 +90,7 @@ def draw_colour_bar(
         height, width: of the picture, pixels; `colour_bar_width` says how wide it must be for all of its text.
         maximum: the amount of the uppermost colour, above 0; its number says "and more", for larger amounts look alike.
         ticks: amounts from 0 to `maximum`; round ones where not given.
-        unknown: adds a grey patch for what is not known.
+        unknown: adds a grey patch for what is not known, with `unknown_label` beside it.
         text_size: pixels.
 
     Returns:
@@ -119,7 +122,7 @@ def draw_colour_bar(
     if unknown:
         patch = bottom + round(0.9 * text_size)
         draw.rectangle((0, patch, thick - 1, patch + thick - 1), tuple(round(255 * part) for part in UNKNOWN))
-        draw.text((1.6 * thick, patch + thick / 2), _UNKNOWN_LABEL, INK, font(text_size), anchor="lm")
+        draw.text((1.6 * thick, patch + thick / 2), unknown_label, INK, font(text_size), anchor="lm")
     return np.asarray(picture)
 
 
@@ -131,7 +134,7 @@ def bar_rows(height: int, unknown: bool, text_size: float) -> tuple[int, int]:
 def colour_bar_width(scale: ColourScale, text_size: float) -> int:
     """Pixels that a bar with round ticks needs."""
     texts = [_tick_label(tick, scale.maximum) for tick in round_ticks(scale.maximum)]
-    texts += [_UNKNOWN_LABEL] if scale.unknown else []
+    texts += [scale.unknown_label] if scale.unknown else []
     beside = 1.6 * round(text_size) + max(text_width(text, text_size) for text in texts)
     return math.ceil(max(beside, text_width(scale.unit, text_size))) + 2
 
@@ -158,9 +161,6 @@ def draw_error_map(
         (height, width, 3) uint8.
     """
     return draw_face(vertices, faces, height, width, error_colors(error_mm, maximum_mm), view, background, _RELIEF)
-
-
-_UNKNOWN_LABEL = "unknown"
 
 
 def _tick_label(tick: float, maximum: float) -> str:

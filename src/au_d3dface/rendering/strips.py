@@ -113,7 +113,13 @@ def compose_strip(
         draw.text((left, (top + bottom) / 2), text, INK, font(1.15 * size), anchor="lm")
     for (left, top, right, bottom), scale in layout.bars:
         bar = draw_colour_bar(
-            bottom - top, right - left, scale.maximum, scale.unit, unknown=scale.unknown, text_size=size
+            bottom - top,
+            right - left,
+            scale.maximum,
+            scale.unit,
+            unknown=scale.unknown,
+            text_size=size,
+            unknown_label=scale.unknown_label,
         )
         whole.paste(Image.fromarray(bar), (left, top))
     return np.asarray(whole)

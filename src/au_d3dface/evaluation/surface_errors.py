@@ -1,0 +1,186 @@
+"""How far meshes of any topology are from true surfaces, vertex by vertex, after ICP, on the face alone.
+
+1. The face is found on each true surface: a facemesh (the refined one where there is one, else the model's mean face)
+   is laid on it, and what of the surface is within `FACE_REACH` of that is the face.
+2. A method's mesh starts where it was laid, and ICP (`geometry.icp`, vertex to surface, robust, rigid unless scale is
+   asked for) aligns those of its vertices whose nearest point of the surface is in the face.
+3. The same vertices, found once more where the mesh now is, are measured. Others are not: a neck or the back of a head
+   that the surface lacks, or that other methods lack. Nor are vertices that are far from the surface's open border.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import InputError
+from ..geometry import ICPSettings, Similarity, TriangleSurface, icp
+from .mesh_placement import place
+
+FACE_REACH = 0.015
+"""Metres, from the facemesh that is laid on the true surface."""
+
+BORDER_REACH = 0.01
+"""Metres: a vertex whose nearest point lies at the open border of the surface counts up to here."""
+
+
+@dataclass(frozen=True)
+class TrueFace:
+    """One true surface, and where its face is.
+
+    Attributes:
+        vertices: (W, 3) metres. surface: of them.
+        to_head: from the surface's frame of reference into the head frame; rigid.
+        face, border: (F,) bool, triangles that belong to the face, and those at an open border.
+        reference: (468, 3), the facemesh that was laid, in the surface's frame.
+    """
+
+    vertices: np.ndarray
+    surface: TriangleSurface
+    to_head: Similarity
+    face: np.ndarray
+    border: np.ndarray
+    reference: np.ndarray
+
+    def counts(self, points: np.ndarray) -> np.ndarray:
+        """(V,) bool, the points that are measured where they are now."""
+        nearest = self.surface.nearest(points)
+        beyond = self.border[nearest.triangles] & (nearest.distances > BORDER_REACH)
+        return self.face[nearest.triangles] & ~beyond
+
+
+@dataclass(frozen=True)
+class MethodErrors:
+    """One method on K surfaces.
+
+    Attributes:
+        aligned: (K, V, 3) metres, in the frames of the surfaces. faces: (F, 3).
+        errors: (K, V) millimetres; NaN where not measured.
+        iterations: (K,) of ICP. converged: (K,) bool. scales: (K,), 1 where the size is kept.
+    """
+
+    aligned: np.ndarray
+    faces: np.ndarray
+    errors: np.ndarray
+    iterations: np.ndarray
+    converged: np.ndarray
+    scales: np.ndarray
+
+    @property
+    def means(self) -> np.ndarray:
+        """(K,) millimetres, over the measured vertices of each mesh."""
+        return np.nanmean(self.errors, 1)
+
+
+def true_faces(
+    vertices: Sequence[np.ndarray], faces: np.ndarray, reference: np.ndarray, reference_faces: np.ndarray
+) -> list[TrueFace]:
+    """Finds the face on each surface.
+
+    Args:
+        vertices: K times (W, 3) metres, of one topology. faces: (F, 3).
+        reference: (K, P, 3) facemeshes of the same frames in the head frame, or (P, 3), one for all.
+        reference_faces: (G, 3).
+
+    Raises:
+        InputError: a surface has no triangles, coordinates that are not finite, or no face that can be found.
+    """
+    border = _border(faces)
+    found: list[TrueFace] = []
+    motion, residual = None, 0.0
+    for row, points in enumerate(vertices):
+        mesh = reference if reference.ndim == 2 else reference[row]
+        try:
+            motion, residual = place(mesh, reference_faces, points, faces, True, motion, residual)
+            surface = TriangleSurface(points, faces)
+            laid = motion(mesh.astype(np.float64))
+            centres = surface.triangles.mean(1)
+            face = TriangleSurface(laid, reference_faces).nearest(centres).distances <= FACE_REACH
+        except ValueError as error:
+            raise InputError(f"true mesh {row + 1}: {error}") from error
+        if not face.any():
+            raise InputError(f"no face could be found on true mesh {row + 1}; it may be in another unit, or no face")
+        found.append(
+            TrueFace(points, surface, replace(motion, scale=1.0, translation=np.zeros(3)).inverse(), face, border, laid)
+        )
+    return found
+
+
+def method_errors(
+    truth: Sequence[TrueFace],
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    reference: np.ndarray | None,
+    reference_faces: np.ndarray,
+    settings: ICPSettings | None = None,
+    name: str = "the meshes",
+) -> MethodErrors:
+    """Aligns and measures a method.
+
+    Args:
+        truth: K surfaces.
+        vertices: (K, V, 3) metres, in any frame of reference. faces: (F, 3).
+        reference: (K, P, 3), the facemeshes that were laid on the truth, where the method's meshes are beside them in
+            one frame of reference (ours); None to look for the face on the method's own.
+        reference_faces: (G, 3), of the facemeshes laid.
+        settings: of ICP; its defaults if None.
+        name: of the method, for errors.
+
+    Raises:
+        InputError: coordinates that are not finite, or a mesh that cannot be laid on the truth.
+    """
+    settings = settings or ICPSettings()
+    aligned, errors = np.empty(vertices.shape), np.full(vertices.shape[:2], np.nan)
+    iterations, converged, scales = np.zeros(len(truth), int), np.zeros(len(truth), bool), np.ones(len(truth))
+    motion, residual = None, 0.0
+    for row, (true, mesh) in enumerate(zip(truth, vertices.astype(np.float64), strict=True)):
+        try:
+            if reference is not None:
+                start = Similarity.of_correspondences(reference[row], true.reference, settings.with_scale)
+            else:
+                motion, residual = place(
+                    mesh, faces, true.reference, reference_faces, settings.with_scale, motion, residual
+                )
+                start = motion
+            region = true.counts(start(mesh))
+            result = icp(mesh, true.surface, region, start, settings)
+        except ValueError as error:
+            raise InputError(f"{name}, mesh {row + 1}: {error}") from error
+        aligned[row] = result.transform(mesh)
+        measured = true.counts(aligned[row])
+        errors[row, measured] = 1000 * true.surface.nearest(aligned[row][measured]).distances
+        iterations[row], converged[row], scales[row] = result.iterations, result.converged, result.transform.scale
+    return MethodErrors(aligned, faces, errors, iterations, converged, scales)
+
+
+def all_errors(
+    truth: Sequence[TrueFace],
+    ours: Mapping[str, np.ndarray],
+    reference: np.ndarray,
+    reference_faces: np.ndarray,
+    others: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    settings: ICPSettings | None = None,
+) -> dict[str, MethodErrors]:
+    """By the name of the method, ours first.
+
+    Args:
+        ours: (K, P, 3) by name, in the frame of `reference`.
+        reference: (K, P, 3) or (P, 3), what `true_faces` laid. reference_faces: (G, 3).
+        others: by name (K, V, 3) metres, in any frame of reference, and (F, 3).
+
+    Raises:
+        InputError: as `method_errors` says.
+    """
+    found = {}
+    for name, vertices in ours.items():
+        found[name] = method_errors(truth, vertices, reference_faces, reference, reference_faces, settings, name)
+    for name, (vertices, faces) in others.items():
+        found[name] = method_errors(truth, vertices, faces, None, reference_faces, settings, name)
+    return found
+
+
+def _border(faces: np.ndarray) -> np.ndarray:
+    """(F,) bool: triangles with an edge that no other triangle has."""
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1)
+    _, place_of, counts = np.unique(edges, axis=0, return_inverse=True, return_counts=True)
+    return (counts[place_of.reshape(-1)] == 1).reshape(3, -1).any(0)
