@@ -196,6 +196,10 @@ class AUD3DFaceConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         self.validate_architecture()  # here too, because @strict would turn its ValueError into a class of its own
 
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str | type = "AutoConfig") -> None:
+        """Does nothing, as of [`hub.mixin.PushToHub`]."""
+
     @property
     def num_action_units(self) -> int:
         """N."""
