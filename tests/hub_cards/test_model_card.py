@@ -153,6 +153,8 @@ def test_a_missing_field_is_an_error_and_a_changed_number_changes_the_card(tmp_p
     for name, where in [(name, where) for name, content in contents.items() for where in leaves(content)]:
         if name == "agreement" and "by_au" in where and where[-2] != "AU12":
             continue  # an AU may be absent there: it does not vary enough; one AU stands for all
+        if where == ("au_thresholds",):
+            continue  # of which a checkpoint may have none
         path, changed = tmp_path / f"{name}.json", copy.deepcopy(contents[name])
         value = inside(changed, where[:-1]).pop(where[-1])
         path.write_text(json.dumps(changed))
@@ -198,6 +200,14 @@ def test_targets_say_in_words_what_was_missed(tmp_path):
     assert (
         "| mean ROC area with OpenFace, real clips | at least 0.72 | 0.500 | **missed** by 0.220: lowest are " in card
     )
+
+
+def test_a_checkpoint_without_thresholds_of_its_own_has_one_for_all(tmp_path):
+    contents = made_up()
+    write(tmp_path, contents | {"generation_config": {}})
+    assert card_of(tmp_path).count(" | 0.50 |\n| AU") == len(UNITS) - 1
+    write(tmp_path, contents | {"generation_config": {"threshold": 0.625}})
+    assert card_of(tmp_path).count(" | 0.62 |\n| AU") == len(UNITS) - 1
 
 
 def test_thresholds_of_another_checkpoint_are_an_error(tmp_path):

@@ -8,6 +8,7 @@ from ..evaluation.calibration import WAYS
 from ..evaluation.mesh_scores import ERRORS
 from ..evaluation.reports import cell, markdown_table
 from ..facs import ACTION_UNITS, label
+from ..generation_au_d3dface import AUD3DFaceGenerationConfig
 from .card_fields import Fields
 
 LEVELS = ("1", "2", "3", "4", "5")
@@ -61,8 +62,9 @@ def architecture(config: Fields) -> str:
 def thresholds(config: Fields, generation: Fields) -> str:
     """Name and threshold of every AU."""
     units = action_units(config)
-    if generation.content.get("au_thresholds") is None:
-        values = [generation.number("threshold")] * len(units)
+    if generation.content.get("au_thresholds") is None:  # one for all, in the file if it is not the usual one
+        usual = AUD3DFaceGenerationConfig().threshold
+        values = [generation.number("threshold") if "threshold" in generation.content else usual] * len(units)
     else:
         values = generation.numbers("au_thresholds")
     if len(values) != len(units):
