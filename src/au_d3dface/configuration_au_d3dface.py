@@ -184,6 +184,7 @@ class AUD3DFaceConfig(PreTrainedConfig):
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise ValueError(f"{keyword!r} is not a field of AUD3DFaceConfig{hint}")
         kwargs.pop("model_type", None)  # of a file; the class has it
+        kwargs.pop("auto_map", None)  # of a repository with a remote-code file, which nothing that is saved here has
         # JSON has no tuples: a config compares equal to its reloaded self only if both hold the same type.
         for name, value in vars(self).items():
             if isinstance(value, list) and name != "architectures":

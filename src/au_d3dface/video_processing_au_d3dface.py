@@ -113,5 +113,9 @@ class AUD3DFaceVideoProcessor(PushToHub, BaseVideoProcessor):
     do_sample_frames = False
     model_input_names = ["pixel_values_videos"]  # noqa: RUF012
 
+    def __init__(self, **options):
+        options.pop("auto_map", None)  # of a repository with a remote-code file, which nothing that is saved here has
+        super().__init__(**options)
+
 
 AutoVideoProcessor.register(AUD3DFaceConfig, AUD3DFaceVideoProcessor, exist_ok=True)

@@ -174,9 +174,8 @@ def check_repo_id(repo_id: str) -> None:
 @contextmanager
 def _sentences(repo_id: str, user: str | None = None) -> Iterator[None]:
     """What the Hub, or the way to it, refuses, as an OutputError."""
-    import httpx
     from huggingface_hub import constants
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
     where = constants.ENDPOINT
     try:
@@ -194,7 +193,7 @@ def _sentences(repo_id: str, user: str | None = None) -> Iterator[None]:
             said = " ".join((error.server_message or str(error)).split())[:300]
             reason = f"refused {repo_id} with status {status}: {said}"
         raise OutputError(f"{where} {reason}") from error
-    except httpx.TransportError as error:
+    except HTTPError as error:  # of whichever client library huggingface_hub uses: there was no answer
         raise OutputError(f"{where} cannot be reached ({error}); look at your network, then try again") from error
     except ValueError as error:  # huggingface_hub's own, of a card that the Hub's check does not like
         if not str(error).startswith("Invalid metadata in README.md"):
