@@ -242,7 +242,8 @@ class _Handler(BaseHTTPRequestHandler):
         kind, repo_id, verb = parts[1], "/".join(parts[2:4]), parts[4]
         if (kind, repo_id) not in hub.repositories:
             return self._refuse(404, "Repository not found", "RepoNotFound")
-        if not self._may_write(repo_id) and parse_qs(url.query).get("create_pr") != ["1"]:
+        proposed = parse_qs(url.query).get("create_pr") == ["1"]
+        if not self._may_write(repo_id) and not proposed:
             return self._refuse(403, f"You have no write access to {repo_id}")
         if verb == "preupload":
             modes = [
@@ -257,7 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
         if verb == "branch":
             return self._answer(200, {})
         assert verb == "commit", path
-        return self._commit((kind, repo_id), [json.loads(line) for line in body.splitlines() if line])
+        return self._commit((kind, repo_id), [json.loads(line) for line in body.splitlines() if line], proposed)
 
     def _create(self, asked: dict) -> None:
         hub = self.server_of
@@ -272,8 +273,13 @@ class _Handler(BaseHTTPRequestHandler):
         hub.repositories[key], hub.settings[key] = {}, asked
         return self._answer(200, told)
 
-    def _commit(self, key: tuple[str, str], lines: list[dict]) -> None:
+    def _commit(self, key: tuple[str, str], lines: list[dict], proposed: bool) -> None:
         hub = self.server_of
+        prefix = "" if key[0] == "models" else f"{key[0]}/"
+        where = f"{hub.endpoint}/{prefix}{key[1]}"
+        if proposed:  # a pull request changes nothing yet
+            told = {"commitOid": "0" * 40, "commitUrl": f"{where}/commit/{'0' * 40}"}
+            return self._answer(200, told | {"pullRequestUrl": f"{where}/discussions/1"})
         for line in lines:
             value = line["value"]
             if line["key"] == "header":
@@ -285,6 +291,4 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 return self._refuse(400, f"unknown operation {line['key']}")
         commit = hub.commit_of(key)
-        prefix = "" if key[0] == "models" else f"{key[0]}/"
-        url = f"{hub.endpoint}/{prefix}{key[1]}/commit/{commit}"
-        return self._answer(200, {"success": True, "commitOid": commit, "commitUrl": url})
+        return self._answer(200, {"success": True, "commitOid": commit, "commitUrl": f"{where}/commit/{commit}"})

@@ -115,7 +115,10 @@ def test_a_card_that_the_hub_refuses_and_a_server_that_fails(here, tmp_path, mon
 def test_a_branch_a_pull_request_and_an_own_token(here, monkeypatch):
     push.push_cards("cards", ["bp4d"], revision="draft", commit_description="More of it")
     assert "POST /api/datasets/me/cards-bp4d/branch/draft" in here.requests
-    push.push_cards("me/cards", ["bp4d"], create_pr=True)
+    here.repositories["datasets", "somebody-else/cards-bp4d"] = {}
+    [commit] = push.push_cards("somebody-else/cards", ["bp4d"], create_pr=True)
+    assert commit.pr_url == f"{here.endpoint}/datasets/somebody-else/cards-bp4d/discussions/1"
+    assert not here.files("datasets", "somebody-else/cards-bp4d")
     monkeypatch.delenv("HF_TOKEN")
     push.push_cards("me/cards", ["disfa"], token=TOKEN)
     assert set(here.files("datasets", "me/cards-disfa")) == {"README.md"}

@@ -168,10 +168,10 @@ def bring_record(saved: Path, origin: Path) -> tuple[Path | None, bool]:
 
 
 def checkpoint_folder(folder: str | None) -> Path:
-    """The folder of a checkpoint that loads; None is the one in the package.
+    """The folder of a checkpoint that loads and may be passed on; None is the one in the package.
 
     Raises:
-        CheckpointError: as `load_checkpoint`; or there is no such folder here.
+        CheckpointError: as `load_checkpoint` and `refuse_licensed`; or there is no such folder here.
     """
     from ..checkpoints import load_checkpoint
 
@@ -181,6 +181,7 @@ def checkpoint_folder(folder: str | None) -> Path:
     if not (path / "config.json").exists() and (path / "model" / "config.json").exists():
         raise CheckpointError(f"{path} is the output of a training; give {path / 'model'} or {path / 'best'}")
     load_checkpoint(path, "cpu")
+    refuse_licensed(path, _json(path / "config.json"))
     return path
 
 
