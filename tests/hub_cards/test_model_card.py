@@ -245,7 +245,7 @@ def test_the_card_of_the_package_needs_every_file_and_others_say_what_they_have(
         card_of(tmp_path)
     card = card_of(tmp_path, bundled=False)
     assert "${" not in card
-    assert "<!--" not in card
+    assert card.count("<!--") == 1  # that it was made here
     headings = {
         "agreement": "## Real clips",
         "synthetic": "## Held-out synthetic people",
@@ -306,13 +306,31 @@ def test_the_model_index_of_the_folder_is_kept_and_shown(tmp_path):
     with_index(tmp_path)
     before = metadata_load(tmp_path / "README.md")["model-index"]
     card = model_card(tmp_path)
-    assert "| People / of synthesis (test) | macro F1 | 0.4711 |" in card
+    assert "| People / of synthesis (test) | macro F1 | 0.4711 | – |" in card
     data = ModelCard(card).data
     (result,) = data.eval_results
     assert (result.metric_value, result.dataset_type) == (0.4711, "synthetic")
     assert yaml.safe_load(card.split("---\n")[1])["model-index"] == before
     assert (data.license, data.library_name) == ("mit", "transformers")
     assert {"mine", "facs"} <= set(data.tags)
+
+
+def test_a_card_that_was_made_here_is_made_again(tmp_path):
+    """As `evaluate --update-card` leaves it: written first, then results with their command in its front matter."""
+    write(tmp_path, made_up())
+    assert main([str(tmp_path), "--output", str(tmp_path / "README.md")]) == 0
+    first = (tmp_path / "README.md").read_text()
+    assert model_card(tmp_path) == first
+    metric = {"type": "f1", "name": "F1", "value": 0.4242}
+    dataset = {"name": "BP4D", "type": "bp4d", "split": "P3", "args": {"command": "au-d3dface evaluate `bp4d` | x"}}
+    index = [{"name": "face", "results": [{"task": {"type": "x"}, "dataset": dataset, "metrics": [metric]}]}]
+    front = metadata_load(tmp_path / "README.md") | {"model-index": index}
+    metadata_save(tmp_path / "README.md", front)
+    card = model_card(tmp_path, repo_id="me/face")
+    assert "| BP4D (P3) | F1 | 0.4242 | `au-d3dface evaluate 'bp4d' / x` |" in card
+    assert 'from_pretrained("me/face")' in card
+    assert yaml.safe_load(card.split("---\n")[1])["model-index"] == index
+    assert card.count("Made by au-d3dface") == 1
 
 
 def test_words_of_ones_own_stay(tmp_path):

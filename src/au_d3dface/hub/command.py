@@ -18,9 +18,9 @@ def add_push(commands) -> None:
         "model",
         help="a checkpoint with its card",
         description="Uploads a checkpoint with the video processor, the file that lets transformers' Auto classes load "
-        "it, and a card filled from its training.json and what evaluate measured. A README.md with words of its own is "
-        "kept; one with nothing but front matter is completed, and its model-index kept. A checkpoint that holds the "
-        "mesh of a licensed face model is refused.",
+        "it, and a card filled from its training.json and what evaluate measured. The front matter of a README.md in "
+        "the folder, with the model-index of 'evaluate --update-card', is kept, and so are words of your own. A "
+        "checkpoint that holds the mesh of a licensed face model is refused.",
     )
     model.add_argument("folder", nargs="?", metavar="FOLDER", help="the checkpoint's (default: the one in the package)")
     model.add_argument(

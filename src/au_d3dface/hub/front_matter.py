@@ -38,16 +38,18 @@ def join(front: dict[str, Any], words: str) -> str:
 
 def merge(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     """Ours, where theirs does not say otherwise; tags of both. A licence of theirs takes ours with its name away."""
-    if "license" in theirs:
-        ours = {name: value for name, value in ours.items() if not name.startswith("license")}
     merged = ours | theirs
+    if "license" in theirs:
+        for name in ("license_name", "license_link"):
+            if name not in theirs:
+                merged.pop(name, None)
     if isinstance(theirs.get("tags"), list):
         merged["tags"] = list(dict.fromkeys([*ours.get("tags", []), *theirs["tags"]]))
     return merged
 
 
 def results(front: dict[str, Any], where: str) -> list[list[str]]:
-    """Data set, measure and value of every result in the model-index; none where there is no index.
+    """Data set, measure, value and command of every result in the model-index; none where there is no index.
 
     Raises:
         InputError: the model-index is not one that huggingface_hub reads.
@@ -65,10 +67,12 @@ def results(front: dict[str, Any], where: str) -> list[list[str]]:
     for one in found:
         parts = [str(part) for part in (one.dataset_config, one.dataset_split) if part]
         data = one.dataset_name + (f" ({', '.join(parts)})" if parts else "")
-        rows.append([_plain(part) for part in (data, one.metric_name or one.metric_type, one.metric_value)])
+        about = one.dataset_args if isinstance(one.dataset_args, dict) else {}
+        command = f"`{_plain(about['command'])}`" if "command" in about else "–"
+        rows.append([*map(_plain, (data, one.metric_name or one.metric_type, one.metric_value)), command])
     return rows
 
 
 def _plain(value: Any) -> str:
     """A value for a cell of a table, whatever is in it."""
-    return " ".join(str(value).replace("|", "/").split())
+    return " ".join(str(value).replace("|", "/").replace("`", "'").split())

@@ -6,7 +6,8 @@ Without a folder: the bundled checkpoint. The words are in hub_cards/model_card_
 checkpoints have; every number comes from a file, and a field that is missing is an error. Read are config.json,
 generation_config.json and training.json of the folder; of the results agreement.json, synthetic.json and style_*.json
 (synthetic.json of `evaluate synthetic` with `--static` and `--ict-facekit`), and frame_rate*.json, whichever are there;
-and the front matter of the folder's README.md, which wins over ours and whose model-index is kept and shown.
+and the folder's README.md: its front matter wins over ours, its model-index is kept and shown, and words that were not
+made here are kept instead of ours.
 """
 
 import argparse
@@ -31,6 +32,9 @@ from .front_matter import join, merge, results, split
 from .shipped import cards_folder
 
 _IF, _END = re.compile(r"<!-- if (not )?(\w+) -->"), "<!-- end -->"
+
+
+MADE = "<!-- Made by au-d3dface. Take this line away to keep changes of your own when the model is pushed again. -->"
 
 
 def results_folder(folder: Path) -> Path:
@@ -65,9 +69,9 @@ def model_card(
     own, written = split(_readme(folder), f"{folder / 'README.md'}")
     flags, values = _known(folder, measured, own, bundled)
     front = merge(template | _licence(flags, values), own)
-    if written.strip():  # somebody's own words
+    if written.strip() and not written.lstrip().startswith(MADE):  # somebody's own words
         return join(front, written)
-    return join(front, filled(words, flags, values | {"model_id": repo_id}))
+    return join(front, MADE + "\n\n" + filled(words, flags, values | {"model_id": repo_id}))
 
 
 def filled(words: str, flags: Mapping[str, bool], values: Mapping[str, str]) -> str:
@@ -113,7 +117,7 @@ def _known(folder: Path, measured: Path, own: dict, bundled: bool) -> tuple[dict
     if generation:
         values["threshold_table"] = tables.thresholds(config, generation)
     if listed:
-        values["results_table"] = tables.text_table(["data set", "measure", "value"], listed)
+        values["results_table"] = tables.text_table(["data set", "measure", "value", "from"], listed)
     if training:
         synthetic_only = flags["synthetic_data"]
         intensity = synthetic_only and bool(config.get("predict_intensity"))
