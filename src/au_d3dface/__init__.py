@@ -17,6 +17,7 @@ _HOMES = {
     "AUD3DFaceVideoProcessor": "video_processing_au_d3dface",
     "AUD3DFacePipeline": "pipeline_au_d3dface",
     "FaceSequence": "face_sequence",
+    "VideoTo3DFacePipeline": "transformers_pipeline",
 }
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "AUD3DFacePipeline",
     "AUD3DFaceVideoProcessor",
     "FaceSequence",
+    "VideoTo3DFacePipeline",
 ]
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .generation_au_d3dface import AUD3DFaceGenerationConfig
     from .modeling_au_d3dface import AUD3DFaceForReconstruction, AUD3DFaceModel
     from .pipeline_au_d3dface import AUD3DFacePipeline
+    from .transformers_pipeline import VideoTo3DFacePipeline
     from .video_processing_au_d3dface import AUD3DFaceVideoProcessor
 
 

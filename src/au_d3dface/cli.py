@@ -1,5 +1,6 @@
 """The command line: au-d3dface reconstruct | assets ict-facekit; `evaluate` is in evaluation.commands, `prepare` in
-preparation, `prepare check` in preparation_check, `assets convert` in conversion, `demo` in demo.command.
+preparation, `prepare check` in preparation_check, `assets convert` in conversion, `demo` in demo.command, `push` in
+hub.command.
 
 Exit statuses: 0 success, 1 an unexpected error, 2 a usage error, 3 no face found, 4 the input cannot be read, 5 the
 output cannot be written, 6 a checkpoint or face model is missing or damaged, 7 something outside the package is
@@ -19,6 +20,7 @@ from .conversion import add_convert
 from .demo.command import add_demo
 from .errors import AUD3DFaceError, NoFaceError, UsageError
 from .evaluation.commands import add_evaluate
+from .hub.command import add_push
 from .preparation import add_prepare
 from .preparation_check import COMMAND, add_prepare_check
 
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add_prepare_check(commands)
     _add_assets(commands)
     add_demo(commands)
+    add_push(commands)
     return parser
 
 

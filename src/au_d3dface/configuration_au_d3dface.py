@@ -184,6 +184,7 @@ class AUD3DFaceConfig(PreTrainedConfig):
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise ValueError(f"{keyword!r} is not a field of AUD3DFaceConfig{hint}")
         kwargs.pop("model_type", None)  # of a file; the class has it
+        kwargs.pop("auto_map", None)  # of a repository with a remote-code file, which nothing that is saved here has
         # JSON has no tuples: a config compares equal to its reloaded self only if both hold the same type.
         for name, value in vars(self).items():
             if isinstance(value, list) and name != "architectures":
@@ -195,6 +196,10 @@ class AUD3DFaceConfig(PreTrainedConfig):
             self.label2id = {label: index for index, label in self.id2label.items()}
         super().__post_init__(**kwargs)
         self.validate_architecture()  # here too, because @strict would turn its ValueError into a class of its own
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str | type = "AutoConfig") -> None:
+        """Does nothing, as of [`hub.mixin.PushToHub`]."""
 
     @property
     def num_action_units(self) -> int:

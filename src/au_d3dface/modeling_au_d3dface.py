@@ -24,6 +24,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .configuration_au_d3dface import AUD3DFaceConfig
 from .generation_au_d3dface import AUD3DFaceGenerationMixin
+from .hub.mixin import PushToHub
 from .outputs_au_d3dface import AUD3DFaceCache, AUD3DFaceModelOutput, AUD3DFaceReconstructionOutput, KeysAndValues
 from .video_backbone import AUD3DFaceVideoBackbone, init_video_backbone
 
@@ -365,7 +366,7 @@ class AUD3DFaceActionUnitHead(nn.Module):
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
-class AUD3DFacePreTrainedModel(PreTrainedModel):
+class AUD3DFacePreTrainedModel(PushToHub, PreTrainedModel):
     config_class = AUD3DFaceConfig
     base_model_prefix = "model"
     main_input_name = "vertices"

@@ -32,7 +32,7 @@ from .label_files import AULabels, read_au_labels
 from .modeling_au_d3dface import AUD3DFaceForReconstruction
 from .tracking import LandmarkTracker, TrackedFace, TrackedVideo, load_tracker, track_faces
 from .video import Frame, VideoReader, sample_frames, spread_samples
-from .video_processing_au_d3dface import crop_face, normalise_crops
+from .video_processing_au_d3dface import AUD3DFaceVideoProcessor, crop_face, normalise_crops
 
 Progress = Callable[[str, int, int | None], None]
 """Called as progress(stage, done, total): stages are "tracking" (frames), "fitting" and "network" (people), "pictures"
@@ -135,13 +135,42 @@ class AUD3DFacePipeline:
             UsageError: an unknown name or device, or a path of something that is not used.
             CheckpointError: the checkpoint is missing, of another type, damaged, or for another face model.
         """
-        for kind, path in {"deca": deca, "emoca": emoca}.items():
-            if path is not None and coarse != kind:
-                raise UsageError(
-                    f"a path of {kind.upper()} goes with the coarse reconstructor {kind!r}, not {coarse!r}"
-                )
-        network = load_checkpoint(model, device)
-        checkpoint = f"bundled {__version__}" if model is None or Path(model) == BUNDLED else str(model)
+        _check_paths(coarse, deca, emoca)
+        return cls.from_model(
+            load_checkpoint(model, device),
+            f"bundled {__version__}" if model is None or Path(model) == BUNDLED else str(model),
+            coarse=coarse,
+            face_model=face_model,
+            face_landmarker=face_landmarker,
+            ict_facekit=ict_facekit,
+            flame=flame,
+            deca=deca,
+            emoca=emoca,
+        )
+
+    @classmethod
+    def from_model(
+        cls,
+        network: AUD3DFaceForReconstruction,
+        checkpoint: str | None = None,
+        *,
+        coarse: str = "landmarks",
+        face_model: str | None = None,
+        face_landmarker: str | PathLike[str] | None = None,
+        ict_facekit: str | PathLike[str] | None = None,
+        flame: str | PathLike[str] | None = None,
+        deca: str | PathLike[str] | None = None,
+        emoca: str | PathLike[str] | None = None,
+    ) -> "AUD3DFacePipeline":
+        """The rest around a network that is loaded already, on its device.
+
+        Args:
+            network: in evaluation mode.
+            checkpoint: what it is called in the provenance; None for where it was loaded from.
+            coarse, face_model, face_landmarker, ict_facekit, flame, deca, emoca: as `from_pretrained`, and its errors.
+        """
+        _check_paths(coarse, deca, emoca)
+        checkpoint = checkpoint or network.name_or_path or "unnamed"
         own = network.config.face_model
         if coarse in ("deca", "emoca") and own != "flame":
             raise CheckpointError(
@@ -247,6 +276,24 @@ class AUD3DFacePipeline:
             with clock("appearance"):
                 sequences = self._with_appearance(video, sequences, coarses, report)
         return Reconstruction(sequences, tracked.timestamps, len(tracked.faces), tracked.warnings, {**clock.seconds})
+
+    def save_pretrained(self, folder: str | PathLike[str], **options: Any) -> None:
+        """Writes the network, its decoding settings and the video processor's into a folder; see also `push_to_hub`.
+
+        Args:
+            options: as transformers' `PreTrainedModel.save_pretrained`.
+        """
+        self.model.save_pretrained(folder, **options)
+        side = self.model.config.image_size
+        AUD3DFaceVideoProcessor(size={"height": side, "width": side}).save_pretrained(folder)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
+        """Uploads network, decoding settings, video processor and card to the Hugging Face Hub, from where
+        `from_pretrained` loads them. Tracker, coarse reconstructor and dense face are chosen when it is loaded.
+
+        Args, returns and errors: as `hub.mixin.PushToHub.push_to_hub` of a model.
+        """
+        return self.model.push_to_hub(repo_id, **options)
 
     # ------------------------------------------------------------------------------------------------ video, tracking
 
@@ -398,6 +445,13 @@ class AUD3DFacePipeline:
                 "version": __version__,
             },
         )
+
+
+def _check_paths(coarse: str, deca: str | PathLike[str] | None, emoca: str | PathLike[str] | None) -> None:
+    """Raises UsageError for files of a coarse reconstructor that is not used."""
+    for kind, path in {"deca": deca, "emoca": emoca}.items():
+        if path is not None and coarse != kind:
+            raise UsageError(f"a path of {kind.upper()} goes with the coarse reconstructor {kind!r}, not {coarse!r}")
 
 
 def _path(path: str | PathLike[str] | None) -> Path | None:

@@ -11,6 +11,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.video_processing_utils import BaseVideoProcessor
 
 from .configuration_au_d3dface import AUD3DFaceConfig
+from .hub.mixin import PushToHub
 
 BOX_SCALE = 1.1 * 1.25
 """Side of the crop over the mean side of the landmarks' box: DECA's 1.1 from landmarks to face, 1.25 for margin."""
@@ -89,7 +90,7 @@ def normalise_crops(crops: Tensor) -> Tensor:
     return (crops.float() / 255 - mean) / std
 
 
-class AUD3DFaceVideoProcessor(BaseVideoProcessor):
+class AUD3DFaceVideoProcessor(PushToHub, BaseVideoProcessor):
     r"""
     Turns videos of face crops (see `crop_face`) into `pixel_values_videos` (B, T, 3, 224, 224): resized where they have
     another size, scaled to [0, 1], and normalised with the mean and deviation of torchvision's Kinetics-400 weights.
@@ -111,6 +112,10 @@ class AUD3DFaceVideoProcessor(BaseVideoProcessor):
     do_convert_rgb = True
     do_sample_frames = False
     model_input_names = ["pixel_values_videos"]  # noqa: RUF012
+
+    def __init__(self, **options):
+        options.pop("auto_map", None)  # of a repository with a remote-code file, which nothing that is saved here has
+        super().__init__(**options)
 
 
 AutoVideoProcessor.register(AUD3DFaceConfig, AUD3DFaceVideoProcessor, exist_ok=True)

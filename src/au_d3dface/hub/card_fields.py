@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from au_d3dface.errors import InputError
+from ..errors import InputError
 
 
 class Fields:

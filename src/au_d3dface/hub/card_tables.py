@@ -2,16 +2,24 @@
 
 from pathlib import Path
 
-from model_card_fields import Fields
-
-from au_d3dface.errors import InputError
-from au_d3dface.evaluation.au_scores import AU_SETS
-from au_d3dface.evaluation.calibration import WAYS
-from au_d3dface.evaluation.mesh_scores import ERRORS
-from au_d3dface.evaluation.reports import cell, markdown_table
-from au_d3dface.facs import ACTION_UNITS, label
+from ..errors import InputError
+from ..evaluation.au_scores import AU_SETS
+from ..evaluation.calibration import WAYS
+from ..evaluation.mesh_scores import ERRORS
+from ..evaluation.reports import cell, markdown_table
+from ..facs import ACTION_UNITS, label
+from ..generation_au_d3dface import AUD3DFaceGenerationConfig
+from .card_fields import Fields
 
 LEVELS = ("1", "2", "3", "4", "5")
+_HELD_OUT = {
+    "f1_mean": "mean F1 over the AUs",
+    "always_positive_f1_mean": 'the same of always saying "present"',
+    "roc_area_mean": "mean ROC area",
+    "intensity_r_mean": "mean r of intensity",
+    "coarse_error_mm": "coarse meshes, mm from the true ones",
+    "refined_error_mm": "refined meshes, mm from the true ones",
+}
 _SCORES = {"f1": "F1", "roc_area": "ROC area", "intensity_r": "r"}
 
 
@@ -53,7 +61,12 @@ def architecture(config: Fields) -> str:
 
 def thresholds(config: Fields, generation: Fields) -> str:
     """Name and threshold of every AU."""
-    units, values = action_units(config), generation.numbers("au_thresholds")
+    units = action_units(config)
+    if generation.content.get("au_thresholds") is None:  # one for all, in the file if it is not the usual one
+        usual = AUD3DFaceGenerationConfig().threshold
+        values = [generation.number("threshold") if "threshold" in generation.content else usual] * len(units)
+    else:
+        values = generation.numbers("au_thresholds")
     if len(values) != len(units):
         raise InputError(f"{generation.path} has {len(values)} thresholds for {len(units)} action units")
     rows = [[label(unit), ACTION_UNITS[unit].name, cell(value)] for unit, value in zip(units, values, strict=True)]
@@ -70,6 +83,32 @@ def data(training: Fields) -> str:
         rows.append([what, str(pool.number("sequences")), f"{pool.number('settings', 'seconds'):g}"])
         rows[-1].append(str(pool.number("seed")))
     return markdown_table(["sequences", "how many", "seconds each", "seed"], rows)
+
+
+def benchmark_values(training: Fields) -> dict[str, str]:
+    """What a card says of the benchmark that was trained on: its name, its licence's, and who was trained on and who
+    held out."""
+    [pool] = training.parts("pools")
+    rows = []
+    for use, name in (("training", "trained_on"), ("held out", "held_out")):
+        counts = ("subjects", "sequences", "frames", "frames_without_face")
+        rows.append([use, *(str(pool.number(name, count)) for count in counts)])
+    return {
+        "data_name": training.text("data"),
+        "license_name": pool.text("benchmark"),
+        "coarse": pool.text("coarse"),
+        "benchmark_table": markdown_table(["people", "how many", "sequences", "frames", "without a face"], rows),
+    }
+
+
+def held_out(scores: Fields, synthetic: bool, intensity: bool) -> str:
+    """The evaluation at the end of a training. True meshes are known of synthetic people only."""
+    needed = {name: synthetic for name in _HELD_OUT if name.endswith("_mm")} | {"intensity_r_mean": intensity}
+    rows = []
+    for name, called in _HELD_OUT.items():
+        if name in scores.content or needed.get(name, True):
+            rows.append([called, cell(scores.score(name), 2 if name.endswith("_mm") else 3)])
+    return markdown_table(["score", "value"], rows)
 
 
 def agreement_by_unit(agreement: Fields) -> str:
@@ -113,10 +152,9 @@ def means(scores: Fields) -> str:
     return markdown_table(["over the AUs of", *_network_columns(networks)], rows)
 
 
-def by_unit(scores: Fields, units: list[int]) -> str:
+def by_unit(scores: Fields, names: list[str]) -> str:
     """The same by AU."""
     networks = {name: scores.part("action_units", name, "by_au") for name in ("full", "static")}
-    names = [label(unit) for unit in units]
     rows = [[name, *_networks(networks["full"].score(name, "always_positive_f1"), networks, name, 2)] for name in names]
     return markdown_table(["AU", *_network_columns(networks)], rows)
 
@@ -140,10 +178,10 @@ def by_intensity(scores: Fields) -> str:
     return markdown_table(["over the AUs of", *LEVELS], rows)
 
 
-def by_unit_and_intensity(scores: Fields, units: list[int]) -> str:
+def by_unit_and_intensity(scores: Fields, names: list[str]) -> str:
     """F1 (recall) by true intensity, by AU."""
     rows = []
-    for name in map(label, units):
+    for name in names:
         levels = scores.part("action_units", "full", "by_au", name, "by_intensity")
         rows.append([name, *(_level(levels, level) for level in LEVELS)])
     return markdown_table(["AU", *LEVELS], rows)

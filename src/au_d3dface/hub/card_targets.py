@@ -3,12 +3,11 @@
 import operator
 from pathlib import Path
 
-from model_card_fields import Fields
-from model_card_tables import text_table
-
-from au_d3dface.evaluation.agreement import CORE
-from au_d3dface.evaluation.mesh_scores import ERRORS
-from au_d3dface.facs import BP4D, DISFA, label
+from ..evaluation.agreement import CORE
+from ..evaluation.mesh_scores import ERRORS
+from ..facs import BP4D, DISFA, label
+from .card_fields import Fields
+from .card_tables import text_table
 
 CORE_R, ROC_AREA, F1, MESH_RATIO, JITTER_RATIO, LAG, EVENT_F1, KAPPA = 0.60, 0.72, 0.85, 0.8, 0.5, 1.0, 0.9, 0.85
 """Set before anything was measured."""
