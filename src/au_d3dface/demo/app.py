@@ -10,10 +10,13 @@ import gradio as gr
 from ..assets import sample_video
 from ..errors import AUD3DFaceError, CheckpointError
 from ..face_models import find_ict_facekit
+from ..pipeline_au_d3dface import AUD3DFacePipeline
 from .jobs import Cancelled, Job
 from .limits import Limits
 from .pipelines import Pipelines
-from .visits import Visits, link_or_copy
+from .scene import events_of
+from .visits import PATIENCE, Visits, link_or_copy
+from .zero_gpu import Lend
 
 HERE = Path(__file__).parent
 
@@ -21,6 +24,7 @@ NOTHING = json.dumps({"job": "", "stage": "nothing"})
 """What empties the player."""
 
 CANCELLED = "Cancelled. Its files were deleted."
+NOT_RUNNING = "Nothing is being computed for you."
 
 EXTRAS = {
     "Pictures of six moments (strip)": "strip",
@@ -53,7 +57,14 @@ STAGES = {
 """What a stage of the pipeline or of the exports is called on the page."""
 
 
-def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool) -> gr.Blocks:
+def build_app(
+    visits: Visits,
+    limits: Limits,
+    pipelines: Pipelines,
+    local: bool,
+    lend: Lend | None = None,
+    by_path: bool = False,
+) -> gr.Blocks:
     """The page.
 
     Args:
@@ -62,7 +73,31 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
         pipelines: gives the networks.
         local: whether only this computer's own people reach the page, who may name any checkpoint; to others a text
             box for a folder or Hub id would be a way to read this machine's folders or to fill its disk.
+        lend: as `Job`.
+        by_path: whether programs may name a file of this machine instead of uploading it.
     """
+
+    def begun(
+        session: str,
+        video: str,
+        pipeline: Callable[[], AUD3DFacePipeline],
+        faces: str,
+        formats: tuple[str, ...] = (),
+    ) -> Job:
+        folder = visits.new_folder(session)
+        job = Job(
+            link_or_copy(video, folder),
+            folder,
+            pipeline,
+            limits,
+            faces,
+            formats,
+            lend,
+            finished=lambda job: visits.end(session, job),
+        )
+        visits.begin(session, job)
+        job.start()
+        return job
 
     def reconstruct(
         video: str | None,
@@ -77,19 +112,13 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
             raise gr.Error("Give a video first: upload one, record one, or take the sample.", print_exception=False)
         # Not only hidden from others: what a browser sends is not to be trusted.
         named = ((model or "").strip() or None) if local else None
-        session = str(request.session_hash)
-        folder = visits.new_folder(session)
-        job = Job(
-            link_or_copy(video, folder),
-            folder,
+        job = begun(
+            str(request.session_hash),
+            video,
             lambda: pipelines(named, None if face_model == "facemesh" else face_model),
-            limits,
             "all" if faces == "Everyone" else "largest",
             tuple(EXTRAS[extra] for extra in extras),
-            finished=lambda job: visits.end(session, job),
         )
-        visits.begin(session, job)
-        job.start()
         try:
             for state in job.states():
                 words = STAGES.get(state["stage"], state["stage"])
@@ -101,6 +130,9 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
         except AUD3DFaceError as error:
             yield NOTHING, ""
             raise gr.Error(str(error), duration=None, title="This video", print_exception=False) from error
+        except Exception:  # unexpected, or ZeroGPU's quota: gradio tells it
+            yield NOTHING, ""
+            raise
         finally:
             job.cancel()  # does nothing to one that has ended
 
@@ -115,44 +147,48 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
         yield from reconstruct(str(sample_video()), faces, face_model, extras, model, request, progress)
 
     def cancel(request: gr.Request) -> tuple[Any, str]:
-        if visits.cancel(str(request.session_hash)):
+        if visits.cancel(str(request.session_hash), PATIENCE):
             return NOTHING, CANCELLED
-        return (
-            gr.skip(),
-            "Nothing is being computed for you.",
-        )  # a finished result stays; a waiting one leaves the queue
+        return gr.skip(), NOT_RUNNING  # a finished result stays; a video that waits leaves the queue
 
-    def by_name(video: str | None, faces: str, request: gr.Request) -> tuple[str, dict[str, Any]]:
-        """Reconstructs a video and gives the zip of all files, and what summary.json says.
+    def show(video: str | None, request: gr.Request) -> None:
+        visits.show(str(request.session_hash), None if video is None else Path(video))
+
+    def reconstruct_video(video: str | None, faces: str, request: gr.Request) -> tuple[str, dict[str, Any]]:
+        """Reconstructs the moving 3D face of a video and its facial action units.
 
         Args:
             video: the video file.
-            faces: "largest" or "all".
+            faces: "largest" for the most prominent person, "all" for everyone.
+
+        Returns:
+            A zip with the action units of every frame (csv), the animated face (glb), arrays (npz) and the video with
+            the mesh drawn on it; and a summary, whose `events` say when each action unit was active: onset, apex and
+            offset in seconds, and its peak probability.
         """
         if video is None:
             raise gr.Error("a video is needed", print_exception=False)
         session = str(request.session_hash)
-        folder = visits.new_folder(session)
-        job = Job(
-            link_or_copy(video, folder),
-            folder,
-            lambda: pipelines(None, None),
-            limits,
-            faces,
-            finished=lambda job: visits.end(session, job),
-        )
-        visits.begin(session, job)
-        job.start()
+        visits.show(session, Path(video))
+        job = begun(session, video, lambda: pipelines(None, None), faces)
         try:
             last = list(job.states())[-1]
         except AUD3DFaceError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        summary = json.loads((folder / "results" / "summary.json").read_text())
-        return last["downloads"][0]["path"], summary
+        finally:
+            job.cancel()  # does nothing to one that has ended
+        summary = json.loads((job.folder / "results" / "summary.json").read_text())
+        events = events_of(Path(last["scene"]).read_bytes())
+        return last["downloads"][0]["path"], {**summary, "events": events}
 
-    with gr.Blocks(
-        title="au-d3dface", analytics_enabled=False, delete_cache=(300, int(limits.keep_seconds)), fill_width=True
-    ) as page:
+    def reconstruct_file(path: str, faces: str, request: gr.Request) -> tuple[str, dict[str, Any]]:
+        if not Path(path).is_file():
+            raise gr.Error(f"{path} is not a file on this computer; give its full path", print_exception=False)
+        return reconstruct_video(path, faces, request)
+
+    reconstruct_file.__doc__ = (reconstruct_video.__doc__ or "").replace("video: the video file", "path: of the video")
+
+    with gr.Blocks(title="au-d3dface", analytics_enabled=False, fill_width=True) as page:
         gr.HTML((HERE / "header.html").read_text(), padding=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=300, elem_id="choices"):
@@ -203,18 +239,17 @@ def build_app(visits: Visits, limits: Limits, pipelines: Pipelines, local: bool)
             run.click(reconstruct, [video, *choices], api_name="page", **shown),
             try_sample.click(sample, choices, api_name="sample", **shown),
         ]
+        video.change(show, video, None, queue=False, show_progress="hidden", api_visibility="private")
         stop.click(cancel, None, [player, status], cancels=events, queue=False, api_visibility="private")
         with gr.Column(visible=False):  # the programs' way in: gradio_client finds it by its name
-            given, whom = gr.Video(sources=["upload"]), gr.Textbox("largest")
-            packed, said = gr.File(), gr.JSON()
-            gr.Button().click(
-                by_name,
-                [given, whom],
-                [packed, said],
-                api_name="reconstruct",
-                concurrency_limit=1,
-                concurrency_id="heavy",
-            )
+            whom, packed, said = gr.Textbox("largest"), gr.File(), gr.JSON()
+            ways = {"reconstruct": (reconstruct_video, gr.Video(sources=["upload"]))}
+            if by_path:
+                ways["reconstruct_file"] = (reconstruct_file, gr.Textbox())
+            for name, (way, given) in ways.items():
+                gr.Button().click(
+                    way, [given, whom], [packed, said], api_name=name, concurrency_limit=1, concurrency_id="heavy"
+                )
         page.unload(_leave(visits))
     return page
 
@@ -247,8 +282,8 @@ def _privacy(limits: Limits, local: bool) -> str:
     return (
         f'<div class="aud3-privacy"><b>What it takes.</b> Up to {limits.max_seconds:g} seconds and '
         f"{limits.max_megabytes} MB of video in which a face is seen; one video is computed at a time.<br>"
-        f"<b>What happens to the video.</b> It leaves the browser when you upload or record it, and goes {where}. "
-        "Results are deleted when you close this page, start another video or cancel; the upload, and whatever is left "
-        f"of a page that was never closed, {minutes} later at the latest. No history is kept. Faces are personal data: "
-        "upload only people who agree.</div>"
+        f"<b>What happens to the video.</b> It leaves the browser when you upload or record it, and goes {where}. It "
+        "is deleted when you remove or replace it; the results, which show it, when you start another video or cancel; "
+        f"both when you close this page, and {minutes} after you last used it if you never do. No history is kept. "
+        "Faces are personal data: upload only people who agree.</div>"
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from importlib import import_module
 
 from ..errors import MissingDependencyError, UsageError
 
@@ -33,6 +34,11 @@ def add_demo(commands) -> None:
         metavar="S",
         help="of video, with 10 MB a second (default: %(default)s)",
     )
+    command.add_argument(
+        "--mcp",
+        action="store_true",
+        help="let language models call it too (Model Context Protocol); needs pip install 'au-d3dface[mcp]'",
+    )
     command.set_defaults(run=_demo)
 
 
@@ -41,12 +47,9 @@ def _demo(options: argparse.Namespace) -> int:
         raise UsageError(f"--port must be between 1 and 65535, not {options.port}")
     if not 0 < options.max_seconds < float("inf"):
         raise UsageError(f"--max-seconds must be above 0, not {options.max_seconds}")
-    try:
-        import gradio  # noqa: F401  # an extra of the package
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the page needs gradio, which is not installed ({error}): pip install 'au-d3dface[demo]'"
-        ) from error
+    _need("gradio", "the page", "demo")
+    if options.mcp:
+        _need("mcp", "--mcp", "mcp")
     from .limits import Limits
     from .server import serving
 
@@ -57,7 +60,19 @@ def _demo(options: argparse.Namespace) -> int:
         options.device,
         Limits(max_seconds=options.max_seconds, max_megabytes=max(100, round(10 * options.max_seconds))),
         local=options.host in LOOPBACK,
+        mcp=options.mcp,
     ) as address:
         print(f"The page is at {address}  (Ctrl-C ends it)", flush=True)
+        if options.mcp:
+            print(f"Its tool for language models is at {address}gradio_api/mcp/", flush=True)
         while True:  # an interrupt ends it
             time.sleep(1)
+
+
+def _need(module: str, what: str, extra: str) -> None:
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{what} needs {module}, which is not installed ({error}): pip install 'au-d3dface[{extra}]'"
+        ) from error

@@ -3,7 +3,7 @@
 `Job.messages` is what the page's generator reads: the state that the player shows, whenever it has changed.
 """
 
-import gc
+import contextvars
 import logging
 import queue
 import shutil
@@ -23,7 +23,9 @@ from ..export.formats import DEFAULT_FORMATS, FORMATS
 from ..pipeline_au_d3dface import AUD3DFacePipeline, Reconstruction
 from .limits import LimitedReader, Limits, probe
 from .live import tapped
+from .memory import give_back
 from .scene import pack_scene
+from .zero_gpu import Lend
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class Job:
         limits: the page's.
         faces: "largest" or "all".
         formats: beyond the default ones.
+        lend: gives the network that reads the whole clip, from the pipeline's own, which the live results keep.
         finished: called at the very end, whatever came of it.
     """
 
@@ -92,17 +95,20 @@ class Job:
         limits: Limits,
         faces: str = "largest",
         formats: tuple[str, ...] = (),
+        lend: Lend | None = None,
         finished: Callable[["Job"], None] = lambda job: None,
     ) -> None:
         self.video, self.folder, self.limits = video, folder, limits
         self.faces = faces
         self.formats = tuple(name for name in FORMATS if name in (*DEFAULT_FORMATS, *formats))
         self.state = State(job=folder.name, video=str(video))
-        self._pipeline, self._finished = pipeline, finished
+        self._pipeline, self._lend, self._finished = pipeline, lend, finished
         self._queue: queue.Queue[dict[str, Any] | Exception | None] = queue.Queue()
         self._cancelled = threading.Event()
         self._began = self._told = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"job {folder.name}", daemon=True)
+        # In the context of whoever asks: ZeroGPU finds out there whose request it is.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name=f"job {folder.name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -158,10 +164,11 @@ class Job:
                 OSError
             ):  # that of the visit, made anew where the visitor left while files were being written
                 self.folder.parent.rmdir()
-            self._queue.put(self._told_to_people(error))
+            # Whose files were deleted meanwhile may fail in any way before it notices.
+            self._queue.put(Cancelled() if self._cancelled.is_set() else self._told_to_people(error))
         finally:
             self._finished(self)
-            gc.collect()  # figures and trackers hold each other; a server of large arrays should not wait for chance
+            give_back()
 
     def _compute(self) -> None:
         self._began = time.perf_counter()
@@ -169,6 +176,8 @@ class Job:
         self._tell("loading", 0, None, force=True)
         pipeline = tapped(self._pipeline(), self._show_live)
         pipeline.reader = partial(LimitedReader, limits=self.limits)
+        if self._lend is not None:
+            pipeline.model = self._lend(pipeline.model)
         result = pipeline.reconstruct(
             self.video,
             faces=self.faces,
@@ -246,8 +255,7 @@ class Job:
     def _told_to_people(self, error: Exception) -> Exception:
         if isinstance(error, AUD3DFaceError):
             return type(error)(self._without_folder(str(error)))
-        if not isinstance(error, Cancelled):
-            logger.exception("a job of the page failed")
+        logger.exception("a job of the page failed")
         return error
 
     def _without_folder(self, text: str) -> str:

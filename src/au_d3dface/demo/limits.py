@@ -16,8 +16,8 @@ class Limits:
     max_megabytes: of an upload.
     max_frames_a_second: with `max_seconds`, how many frames a video may have.
     max_side: pixels, the longer side of the picture.
-    max_waiting: visitors in the queue; the next one is told to come back.
-    keep_seconds: how long files outlive the last use of a visit that was never closed.
+    max_waiting: videos in the queue; whoever brings the next one is told to come back.
+    keep_seconds: what was not used for so long is deleted, on a page that stays open too.
     """
 
     max_seconds: float = 30.0

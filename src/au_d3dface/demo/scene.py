@@ -58,6 +58,13 @@ def pack_scene(sequences: Sequence[FaceSequence]) -> bytes:
     )
 
 
+def events_of(packed: bytes) -> list[dict[str, Any]]:
+    """The `event_rows` of everyone in what `pack_scene` gave, each with its `face_id`."""
+    (length,) = struct.unpack_from("<I", packed)
+    people = json.loads(packed[4 : 4 + length])["people"]
+    return [{"face_id": person["face_id"], **event} for person in people for event in person["events"]]
+
+
 class LiveScene:
     """Samples of one person while a video is being tracked; `pack` gives those since the last call.
 

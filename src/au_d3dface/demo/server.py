@@ -15,8 +15,10 @@ from ..video import VideoReader, VideoWriter
 from .app import build_app
 from .jobs import Cancelled, Job
 from .limits import Limits
+from .memory import keep_large_arrays_apart
 from .pipelines import Pipelines
 from .visits import Visits
+from .zero_gpu import zero_gpu
 
 UPLOADS = "GRADIO_TEMP_DIR"
 """Environment variable with the folder of uploads, which gradio reads as a page is built."""
@@ -32,6 +34,7 @@ def serving(
     device: str = "auto",
     limits: Limits | None = None,
     local: bool = True,
+    mcp: bool = False,
 ) -> Iterator[str]:
     """The page while the block runs, at the address that is given; every file is deleted at the end.
 
@@ -40,23 +43,27 @@ def serving(
         model, device: as `Pipelines`.
         limits: the default ones where not given.
         local: as `build_app`.
+        mcp: whether language models may call it too, with the Model Context Protocol at /gradio_api/mcp/; where the
+            page is local they name files by their paths.
 
     Raises:
         UsageError: the port is taken, or the host is not this machine's.
         AUD3DFaceError: the checkpoint or device cannot be had.
     """
+    keep_large_arrays_apart()
     limits = limits or Limits()
-    pipelines = Pipelines(model, device)
+    lend = zero_gpu()
+    pipelines = Pipelines(model, device if lend is None else "cpu")  # the server of such a Space has no GPU itself
     pipelines(None, None)  # a checkpoint that cannot be loaded is told now
     visits = Visits(limits.keep_seconds)
     page = None
     uploads = os.environ.get(UPLOADS)
-    os.environ[UPLOADS] = str(visits.root / "uploads")
+    os.environ[UPLOADS] = str(visits.uploads)
     folder = visits.new_folder("warm-up")
     warm_up = threading.Thread(target=_warm_up, args=(pipelines, visits, limits, folder), name="warm-up", daemon=True)
     warm_up.start()
     try:
-        page = build_app(visits, limits, pipelines, local)
+        page = build_app(visits, limits, pipelines, local, lend, by_path=mcp and local)
         try:
             _, address, _ = page.queue(max_size=limits.max_waiting, default_concurrency_limit=1).launch(
                 server_name=host,
@@ -66,6 +73,7 @@ def serving(
                 share=False,
                 ssr_mode=False,
                 run_history=False,
+                mcp_server=mcp,
                 footer_links=["api", "gradio"],
                 max_file_size=f"{limits.max_megabytes}mb",
                 allowed_paths=[str(visits.root)],
