@@ -10,8 +10,8 @@ from pathlib import Path
 from ..command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
 from ..errors import UsageError
 from .benchmark_commands import add_benchmarks, add_card_option
-from .mesh_commands import add_mesh_tables
 from .figure_commands import add_figure
+from .mesh_commands import add_mesh_tables
 
 # Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
 
