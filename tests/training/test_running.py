@@ -184,12 +184,13 @@ def test_gradient_checkpointing_where_the_model_has_it(tmp_path, pool, monkeypat
         torch.testing.assert_close(weights[1][name], value, msg=name)
 
 
-def test_the_shipped_launch_config_is_accelerate_s():
+@pytest.mark.parametrize(("name", "kind"), [("ddp", "MULTI_GPU"), ("fsdp2", "FSDP")])
+def test_the_shipped_launch_configs_are_accelerate_s(name, kind):
     from accelerate.commands.config.config_args import load_config_from_file
 
-    path = resources.files("au_d3dface.training") / "configs" / "accelerate" / "ddp.yaml"
+    path = resources.files("au_d3dface.training") / "configs" / "accelerate" / f"{name}.yaml"
     config = load_config_from_file(str(path))
-    assert (str(config.distributed_type), config.mixed_precision) == ("DistributedType.MULTI_GPU", "bf16")
+    assert (str(config.distributed_type), config.mixed_precision) == (f"DistributedType.{kind}", "bf16")
 
 
 def test_a_disk_without_room_is_told_before_any_work(tmp_path, pool, monkeypatch):
