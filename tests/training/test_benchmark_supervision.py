@@ -295,7 +295,7 @@ def test_what_is_lacking_is_one_sentence(filmed, tmp_path):
     broken = without(filmed.coarse, tmp_path / "flat", corners=np.zeros_like)
     refused(wanted(filmed, output, broken), r"T1\.npz is damaged: it has no landmarks")
     broken = without(filmed.coarse, tmp_path / "shape", albedo=lambda value: value[:3])
-    refused(wanted(filmed, output, broken), r"T1\.npz is damaged: its colours are of another face model")
+    refused(wanted(filmed, output, broken), r"T1\.npz is damaged: 'albedo' of face 0")
     refused(wanted(filmed, output, data={"picture_size": 0}), "data.picture_size must be at least 1", UsageError)
 
 
@@ -315,6 +315,31 @@ def test_pictures_that_changed_are_one_sentence(filmed, tmp_path):
         one.clip(rows)
     one.views.pictures[3] = path
     assert one.clip(rows)["skin"].any()
+
+
+def test_what_lies_beyond_the_picture_is_not_compared(filmed, tmp_path):
+    """The face moved up and left until it is cut off: landmarks and skin beyond the border count for nothing."""
+    one = read(wanted(filmed, tmp_path)).clips.runs[0][0]
+    view, rows = one.views.view, np.arange(2)
+    before = one.clip(rows)
+    assert before["visible"].all()
+    shift = view.landmarks[0, :, :].mean(0)  # so that the middle of the face lies in the corner
+
+    def shifted(path: Path) -> np.ndarray:
+        return np.roll(np.asarray(Image.open(path)), (-shift.round().int()).flip(0).tolist(), (0, 1))
+
+    for values in (view.landmarks, view.corners):
+        values -= shift.round()
+    view.translation -= shift.round()
+    after = one.views(torch.from_numpy(rows), torch.ones(2, dtype=torch.bool), before, shifted)
+    assert 0.1 < after["visible"][0].float().mean() < 0.5
+    x, y = after["tracked_landmarks"][0].T
+    beyond = -(view.corners[0].mean(0) * SIZE / ((view.corners[0, 1] - view.corners[0, 0]).mean() * 1.375)) + SIZE / 2
+    assert torch.equal(after["visible"][0], (x >= beyond[0] - 1e-3) & (y >= beyond[1] - 1e-3))
+    assert after["skin"][0].any()
+    assert not after["skin"][0, : int(beyond[1])].any()
+    assert not after["skin"][0, :, : int(beyond[0])].any()
+    assert before["skin"][0, : int(beyond[1])].any()
 
 
 def test_pictures_that_are_missing_are_one_sentence(tmp_path):

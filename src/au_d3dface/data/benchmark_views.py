@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from ..coarse import SkinMasker, SkinPlaces
+from ..coarse import Appearance, SkinMasker, SkinPlaces
 from ..errors import InputError
 from ..face_models import FLAME, FaceModel
 from ..video.pictures import read_picture
@@ -120,9 +120,10 @@ class SequenceViews:
         skin, lighting = torch.zeros(len(frames), size, size, dtype=torch.bool), torch.zeros(len(frames), 9, 3)
         assert view.appearance is not None
         assert view.corners is not None
-        masker = SkinMasker(viewer.face_model, view.appearance, places=viewer.places)
-        light = view.lighting if viewer.deca_texture else view.appearance.lighting
-        texture = view.texture if viewer.deca_texture else view.appearance.albedo
+        appearance = Appearance(**{name: value.float() for name, value in vars(view.appearance).items()})
+        masker = SkinMasker(viewer.face_model, appearance, places=viewer.places)
+        light = view.lighting if viewer.deca_texture else appearance.lighting
+        texture = view.texture if viewer.deca_texture else appearance.albedo
         assert viewer.meshes is not None
         assert light is not None
         assert texture is not None
@@ -145,8 +146,11 @@ class SequenceViews:
                 view.rotation[row],
                 view.scale[row] * ratio[entry],
                 (view.translation[row] - corner[entry]) * ratio[entry],
-                view.appearance.lighting[row],
+                appearance.lighting[row],
             )
+            places = (torch.arange(size * step) + 0.5)[:, None] / ratio[entry] + corner[entry]
+            inside = (places >= 0) & (places <= torch.tensor([view.width, view.height]))
+            found &= inside[:, 1, None] & inside[:, 0]  # beyond the picture the square is black
             small = avg_pool2d(square[None].float(), step)[0].round().byte()
             pictures[entry] = small.permute(1, 2, 0)
             skin[entry] = found.view(size, step, size, step).all(3).all(1)  # all that a pixel covers
@@ -185,4 +189,6 @@ def check_view(view: PreparedView, sequence: LabelledSequence, viewer: Viewer) -
             f"{path} was prepared without the person's colours, which L_img compares with the pictures; prepare the "
             "data with `au-d3dface prepare --appearance` into another folder, or set training.weight_image to 0"
         )
+    if viewer.deca_texture and (view.texture is None or view.lighting is None):
+        raise InputError(f"{path} is damaged: DECA's texture or light is missing; prepare it again")
     check_pictures(sequence, "which L_img compares with", "training.weight_image to 0")

@@ -24,6 +24,9 @@ from .prepared import HEADER, check_face_model, damage
 TEXTURE_SIZE = 128
 """Texels a side of a person's albedo map: the face covers about as many pixels of the pictures of L_img."""
 
+DECA_TEXTURE = 50
+"""Coefficients of DECA's albedo model."""
+
 _LANDMARKS, _CORNERS = "landmarks_68", "corners"
 _APPEARANCE = {"albedo": "albedo", "lighting": "frame_lighting", "confidence": "confidence", "deviation": "deviation"}
 """Arrays by the fields of `Appearance`; DECA's own light is `lighting`, of another albedo."""
@@ -68,7 +71,7 @@ class PreparedView:
         height, width: of the pictures, pixels.
         rotation (P, 3, 3), scale (P,) pixels per metre, translation (P, 2) pixels: the camera of Eq. 12.
         landmarks, corners: see `SeenFace`; None in files of earlier versions.
-        appearance: float32; None where the file was prepared without.
+        appearance: as it was stored, its colours in half precision; None where the file was prepared without.
         texture: (A,) coefficients of DECA's albedo model, and lighting: (P, 9, 3), DECA's own; None where the
             reconstructor has none.
     """
@@ -108,19 +111,16 @@ def read_prepared_view(path: str | Path, face_model: FaceModel) -> PreparedView 
     shapes = {
         **{"rotation": (length, 3), "scale": (length,), "translation": (length, 2)},
         **{_LANDMARKS: (length, 68, 2), _CORNERS: (length, 2, 2)},
-        **{"frame_lighting": (length, 9, 3), "lighting": (length, 9, 3)},
+        **{"frame_lighting": (length, 9, 3), "lighting": (length, 9, 3), "texture": (DECA_TEXTURE,)},
     }
     if "albedo" in stored:
-        places = stored["albedo"].shape[:-1]
-        if places != (face_model.num_vertices,) and places != (TEXTURE_SIZE, TEXTURE_SIZE):
-            raise InputError(f"{path} is damaged: its colours are of another face model; prepare it again")
+        places = (face_model.num_vertices,) if face_model.uv is None else (TEXTURE_SIZE, TEXTURE_SIZE)
         shapes |= {"albedo": (*places, 3), "confidence": places, "deviation": places}
     found = {}
     for part, array in stored.items():
-        wanted = shapes.get(part, (array.size,))  # coefficients of a texture: any number of them
-        if array.shape != wanted or array.dtype.kind != "f" or not np.isfinite(array).all():
+        if array.shape != shapes.get(part) or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise InputError(f"{path} is damaged: {part!r} of face {ids[0]} is no such array; prepare it again")
-        found[part] = torch.from_numpy(array).float()
+        found[part] = torch.from_numpy(array)
     if not {"rotation", "scale", "translation"} <= found.keys():
         raise InputError(f"{path} is damaged: the camera of face {ids[0]} is missing; prepare it again")
     appearance = None
