@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from huggingface_hub import ModelCard
 from scipy.stats import pearsonr
 
 from au_d3dface.cli import main
@@ -177,6 +178,14 @@ def test_the_command_line_with_a_video_and_with_its_csv(short, ours, reference, 
     assert main(["evaluate", "agreement", *pairs, "--model", str(tmp_path / "nowhere")]) == 0
     again = capsys.readouterr().out
     assert [str(ours), str(ours.parent)] == [line.split("|")[1].strip() for line in again.splitlines()[4:6]]
+    # And into a card.
+    (tmp_path / "README.md").write_text("# A card\n")
+    assert main(["evaluate", "agreement", str(ours), str(reference), "--update-card", str(tmp_path), "--quiet"]) == 0
+    (core, *_), args = ModelCard.load(tmp_path / "README.md").data.eval_results, f"{ours.name} {reference.name}"
+    assert (core.dataset_type, core.dataset_split, core.metric_value) == ("agreement", "1 clip", 1.0)
+    assert core.dataset_args["command"].startswith(f"au-d3dface evaluate agreement {args} --update-card")
+    assert main(["evaluate", "agreement", str(ours), str(reference), "--update-card", str(ours.parent)]) == 4
+    assert "holds no model card" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from latex_tables import table_rows
 from prepared_benchmarks import prepare_copy
 
 from au_d3dface import cli, facs
+from au_d3dface.data.benchmark_clips import ScoredPiece
+from au_d3dface.evaluation.benchmark_scores import events_of_pieces
 from au_d3dface.face_models import FaceMesh
 from au_d3dface.mlp_baseline import AUD3DFaceMLP, AUD3DFaceMLPConfig
 
@@ -389,3 +392,20 @@ def test_the_card_has_what_is_a_fair_test(bp4d, tmp_path, capsys):
     assert str(tmp_path) not in (path / "README.md").read_text()
     assert run("bp4d", bp4d[0], "--checkpoint", str(path), "--folds", "P2", "--update-card", str(path)) == 5
     assert "there is no score that could be written" in capsys.readouterr().err
+
+
+def test_events_are_those_of_a_phase_though_it_was_decoded_in_pieces():
+    """Ten samples of an action unit across the seam of two pieces, said two samples late."""
+    sequence = SimpleNamespace(name="F001_T1", timestamps=np.arange(40) / 10)
+    labels, decisions = np.zeros((40, 1)), np.zeros((40, 1))
+    labels[15:25], decisions[17:27] = 1, 1
+    pieces, rows = [], []
+    for start, warm in ((20, 5), (0, 0)):  # not in order of time, as the longest come first
+        at = np.arange(start - warm, start + 20)
+        pieces.append(ScoredPiece(sequence, at, at >= start, at >= start, 0))
+        rows.append(at[at >= start])
+    columns = {"labels": labels[np.concatenate(rows)], "decisions": decisions[np.concatenate(rows)]}
+    (score,) = events_of_pieces(pieces, columns)
+    assert (score.num_events, score.num_reference) == (1, 1)
+    assert score.onset_errors == pytest.approx([0.2])
+    assert score.offset_errors == pytest.approx([0.2])

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 
 from au_d3dface import AUD3DFacePipeline, facs
@@ -422,6 +423,8 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
 
 def test_the_command_prints_and_writes_what_was_measured(folder, checkpoints, tmp_path, capsys):
     options = ["--model", checkpoints["full"], "--static", checkpoints["static"], "--device", "cpu", "--quiet"]
+    (tmp_path / "README.md").write_text("# A card\n")
+    options += ["--update-card", str(tmp_path)]
     assert main(["evaluate", "synthetic", str(folder), *options, "-o", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     written = json.loads((tmp_path / "out" / "synthetic.json").read_text())
@@ -439,6 +442,9 @@ def test_the_command_prints_and_writes_what_was_measured(folder, checkpoints, tm
     for way in WAYS.values():
         assert f"| {way} " in printed.out
     assert "--ict-facekit" in printed.err  # it says what is left out
+    results = {one.metric_name: one for one in ModelCard.load(tmp_path / "README.md").data.eval_results}
+    assert results["F1, mean over the action units of BP4D"].metric_value == means["f1"]
+    assert results["ROC area, mean over all action units"].dataset_split.startswith(f"{folder.name}, ")
 
 
 def test_with_a_kit_the_distance_to_its_surface_is_printed(sampler, kit, model, tmp_path):

@@ -164,6 +164,13 @@ def test_flame_with_a_jaw_is_trained_too(flame_folder, tmp_path, monkeypatch):
     record = json.loads((train(parse(wanted)) / "training.json").read_text())
     assert record["pools"][0]["coarse"] == "deca"
     assert record["held_out"]["frames"] == 30
+    # Tested again from the checkpoint, which holds FLAME's checksum and not its mesh.
+    given = ["evaluate", "bp4d", "--data-dir", str(tmp_path / "copy"), "--prepared", str(tmp_path / "coarse")]
+    given += ["--missing", "skip", "--device", "cpu", "--quiet", "--checkpoint", str(tmp_path / "run")]
+    assert cli.main([*given, "-o", str(tmp_path / "table")]) == 0
+    fold = json.loads((tmp_path / "table/bp4d.json").read_text())["methods"]["run"]["folds"]["P3"]
+    for au, scores in record["held_out"]["by_au"].items():
+        assert fold["by_au"][au]["roc_area"] == pytest.approx(scores["roc_area"], abs=2e-3)
     wanted["training"] |= {"whitening": 1e-4, "output": str(tmp_path / "other")}
     with pytest.raises(UsageError, match=r"training.whitening needs faces that are linear .* deca have a jaw"):
         train(parse(wanted))
@@ -400,6 +407,13 @@ def test_from_pictures_through_prepare_to_a_checkpoint(tmp_path, capsys):
     assert record["held_out"]["frames"] == 78
     model = AUD3DFaceForReconstruction.from_pretrained(tmp_path / "video/model")
     assert model.config.use_video
+    given = ["evaluate", "bp4d", "--data-dir", str(copy), "--prepared", str(tmp_path / "coarse"), "--frame-rate", "10"]
+    given += ["--missing", "skip", "--device", "cpu", "--quiet", "--checkpoint", str(tmp_path / "video")]
+    assert cli.main([*given, "-o", str(tmp_path / "table")]) == 0
+    measured = json.loads((tmp_path / "table/bp4d.json").read_text())["methods"]["video"]
+    assert (measured["input"], measured["modules"]) == ("mesh + video", "temporal + spatial")
+    for au, scores in record["held_out"]["by_au"].items():
+        assert measured["folds"]["P3"]["by_au"][au]["roc_area"] == pytest.approx(scores["roc_area"], abs=2e-3)
 
     builder = benchmark_builder("bp4d", str(copy), "P3", missing="skip", prepared=str(tmp_path / "coarse"))
     one = next(builder.labelled_sequences(["F001_T1"]))

@@ -156,7 +156,7 @@ class Agreement:
             f"ROC area against presence, mean over {len(self.roc_area)} AUs": ("roc_auc", self.mean_roc_area),
         }
         title = "Agreement with another tool (OpenFace's csv) on the tester's clips"
-        return [CardResult("agreement", title, f"{len(self.clips)} clips", metrics)]
+        return [CardResult("agreement", title, f"{len(self.clips)} clip{'s' if len(self.clips) > 1 else ''}", metrics)]
 
     def text(self) -> str:
         """Two tables, clips by AUs, and the means, in Markdown."""

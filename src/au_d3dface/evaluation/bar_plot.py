@@ -82,5 +82,7 @@ def bar_plot(
     axes.set_axisbelow(True)
     for spine in ("top", "right", "left"):
         axes.spines[spine].set_visible(False)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False, fontsize=9)
+    longest = max(len(handle.get_label()) for handle in handles) if handles else 0
+    beside = int(np.clip(inches / (0.7 + 0.08 * longest), 1, 4))  # names side by side that fit
+    figure.legend(handles=handles, loc="outside lower center", ncols=beside, frameon=False, fontsize=9)
     return figure

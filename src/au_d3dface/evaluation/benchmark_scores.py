@@ -67,7 +67,6 @@ class BenchmarkPart:
         self.builder = benchmark_builder(
             self.benchmark, self.data_dir, self.part, prepared=self.prepared, **self.settings
         )
-        _ = self.builder.info  # checks the settings
         self.fold: Fold = self.builder.fold
         names = self.builder.sequences_of(self.fold.test)
         if not names:
@@ -152,7 +151,7 @@ def network_scores(
     at = [config.action_units.index(unit) for unit in units]
     columns = {name: values[:, at] for name, values in columns.items()}
     counted = np.concatenate([piece.scored[piece.shown] for piece in scored.pieces])
-    events = _events_of_pieces(scored.pieces, columns)
+    events = events_of_pieces(scored.pieces, columns)
     found = counts(sequences)
     return _part_scores(part, units, {name: values[counted] for name, values in columns.items()}, events, found)
 
@@ -229,7 +228,7 @@ def _relabelled(batches, part: BenchmarkPart, config: Any):
         yield batch
 
 
-def _events_of_pieces(pieces: Sequence[ScoredPiece], columns: Columns) -> list[EventScores]:
+def events_of_pieces(pieces: Sequence[ScoredPiece], columns: Columns) -> list[EventScores]:
     """Of every action unit, over all phases of all runs; the pieces of a phase are put together again."""
     bounds = np.cumsum([0, *(int(piece.shown.sum()) for piece in pieces)])
     phases: dict[tuple[str, int], list[tuple[np.ndarray, slice]]] = {}
