@@ -3,29 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from made_meshes import facemesh, head_of_flame_size
+from made_meshes import facemesh, head_with_the_face
 
 from au_d3dface.evaluation.mesh_placement import place
 from au_d3dface.geometry import Similarity, axis_angle_to_matrix
 
 FACE, FACE_TRIANGLES = (array.numpy().astype(np.float64) for array in facemesh())
 FACE_TRIANGLES = FACE_TRIANGLES.astype(np.int64)
-
-
-def head_with_the_face() -> tuple[np.ndarray, np.ndarray]:
-    """The bundled face, finer, closed by the back of an ellipsoid: a head of another topology."""
-    edges = np.concatenate([FACE_TRIANGLES[:, [0, 1]], FACE_TRIANGLES[:, [1, 2]], FACE_TRIANGLES[:, [2, 0]]])
-    edges, inverse = np.unique(np.sort(edges, 1), axis=0, return_inverse=True)
-    middles = FACE[edges].mean(1)
-    ab, bc, ca = inverse.reshape(3, -1) + len(FACE)
-    a, b, c = FACE_TRIANGLES.T
-    fine = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
-    back, triangles = (array.numpy() for array in head_of_flame_size())
-    back = back * [1.2, 1.25, 1.1] + [0, 0, FACE[:, 2].min() - 0.03]
-    keep = back[:, 2] < FACE[:, 2].min() + 0.01
-    triangles = triangles[keep[triangles].all(1)]
-    vertices = np.concatenate([FACE, middles, back])
-    return vertices, np.concatenate([fine, triangles + len(FACE) + len(middles)])
 
 
 HEAD, HEAD_TRIANGLES = head_with_the_face()

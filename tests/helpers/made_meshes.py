@@ -29,6 +29,24 @@ def facemesh() -> tuple[torch.Tensor, torch.Tensor]:
     return model.template, model.faces
 
 
+def head_with_the_face() -> tuple[np.ndarray, np.ndarray]:
+    """The bundled face, finer, closed by the back of an ellipsoid: a head of another topology."""
+    face, triangles = (array.numpy() for array in facemesh())
+    face = face.astype(np.float64)
+    edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    edges, inverse = np.unique(np.sort(edges, 1), axis=0, return_inverse=True)
+    middles = face[edges].mean(1)
+    ab, bc, ca = inverse.reshape(3, -1) + len(face)
+    a, b, c = triangles.T
+    fine = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    back, behind = (array.numpy() for array in head_of_flame_size())
+    back = back * [1.2, 1.25, 1.1] + [0, 0, face[:, 2].min() - 0.03]
+    keep = back[:, 2] < face[:, 2].min() + 0.01
+    behind = behind[keep[behind].all(1)]
+    vertices = np.concatenate([face, middles, back])
+    return vertices, np.concatenate([fine, behind + len(face) + len(middles)])
+
+
 def random_rotations(count: int, seed: int, largest: float = 0.8) -> torch.Tensor:
     """(count, 3, 3)."""
     generator = torch.Generator().manual_seed(seed)

@@ -119,7 +119,7 @@ def multiface_case(
     return ErrorCase(
         truth=np.stack([vertices.numpy() for vertices, _ in read]),
         faces=read[0][1].numpy(),
-        truth_is=f"Multiface {clip.subject}, {clip.expression}, camera {clip.camera.name}",
+        truth_is=f"Multiface {clip.subject}, {clip.expression}",
         heads=[f"frame {frame}" for frame in frames],
         others=_others(folders, frames),
         frames=frames,
@@ -164,7 +164,7 @@ def synthetic_case(
     return ErrorCase(
         truth=surface.numpy() / size,  # the person's own size: `surface` is in that of the fit
         faces=evaluation.kit.kit.faces.numpy(),
-        truth_is=f"synthetic person {person} of {folder.name}, own surface of ICT-FaceKit",
+        truth_is=f"synthetic person {person} of {folder.name}",
         heads=[f"{sequence.times[row]:.2f} s" for row in rows],
         ours=ours,
         reference=ours["refined"],

@@ -76,7 +76,7 @@ def error_figure(case: ErrorCase, settings: ICPSettings | None = None, cell: int
             for k in columns
         ]
         rows.append(StripRow(name, maps, [f"mean {mean:.2f} mm" for mean in method.means], scale))
-    title = f"Distance from the true surface after ICP ({case.truth_is})"
+    title = f"Distance from the truth after ICP: {case.truth_is}"
     return compose_strip(rows, case.heads, title=title, cell=(cell, cell)), _numbers(
         case, methods, truth, settings, maximum
     )

@@ -112,16 +112,17 @@ def _margin(axes, clip: LabelledClip) -> None:  # type: ignore[no-untyped-def]
     def write(place: float, row: float, text: str, color: str) -> None:
         axes.text(place, row, text, transform=across, ha="right", va="center", fontsize=7, color=color)
 
-    for place, head in ((1.05, "F1"), (1.13, "labelled")):
+    for place, head in ((1.05, "F1"), (1.14, "labelled")):
         write(place, -0.8, head, QUIET)
     for row in range(units):
         labelled = known[:, row] & (clip.labels[:, row] >= 0)
         share = (clip.labels[labelled, row] == 1).mean() if labelled.any() else None
         write(1.05, row, cell(scores[row]), INK)
-        write(1.13, row, "–" if share is None else f"{100 * share:.0f} %", QUIET)
+        write(1.14, row, "–" if share is None else f"{100 * share:.0f} %", QUIET)
     if np.isfinite(scores).any():
-        write(1.05, units + 0.1, f"{np.nanmean(scores):.2f}", INK)
-        write(1.13, units + 0.1, "mean", QUIET)
+        below = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "va": "center"}
+        for place, text, color in ((1.05, f"{np.nanmean(scores):.2f}", INK), (1.14, "mean", QUIET)):
+            axes.annotate(text, (place, 0), (0, -19), fontsize=7, color=color, **below)  # below the numbers of the axis
 
 
 def _bands(axes, edges: np.ndarray, holds: np.ndarray, top: float, height: float, **look: Any) -> None:  # type: ignore[no-untyped-def]

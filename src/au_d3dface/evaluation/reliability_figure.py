@@ -107,7 +107,8 @@ def reliability_figure(rows: LabelledRows, bins: int = BINS) -> Figure:
     lines = -(-len(panels) // columns)
     with figure_style():
         side = PAGE_WIDTH / _COLUMNS
-        figure = Figure(figsize=(side * columns, side * 1.12 * lines + 0.4), layout="constrained", facecolor="white")
+        width = max(side * columns, 3.8)  # at least that of the legend
+        figure = Figure(figsize=(width, side * 1.12 * lines + 0.4), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         for place, axes in enumerate(grid.flat):

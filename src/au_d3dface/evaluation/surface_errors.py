@@ -5,13 +5,15 @@
 2. A method's mesh starts where it was laid, and ICP (`geometry.icp`, vertex to surface, robust, rigid unless scale is
    asked for) aligns those of its vertices whose nearest point of the surface is in the face.
 3. The same vertices, found once more where the mesh now is, are measured. Others are not: a neck or the back of a head
-   that the surface lacks, or that other methods lack. Nor are vertices that are far from the surface's open border.
+   that the surface lacks, or that other methods lack. Nor are vertices far from the surface's open border, or from all
+   of it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from ..errors import InputError
 from ..geometry import ICPSettings, Similarity, TriangleSurface, icp
@@ -22,6 +24,10 @@ FACE_REACH = 0.015
 
 BORDER_REACH = 0.01
 """Metres: a vertex whose nearest point lies at the open border of the surface counts up to here."""
+
+
+FAR = 0.05
+"""Metres from every vertex of a surface: what is so far away counts as no part of the face."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,11 @@ class TrueFace:
 
     def counts(self, points: np.ndarray) -> np.ndarray:
         """(V,) bool, the points that are measured where they are now."""
-        nearest = self.surface.nearest(points)
+        counted = _near(cKDTree(self.surface.vertices), points)
+        nearest = self.surface.nearest(points[counted])
         beyond = self.border[nearest.triangles] & (nearest.distances > BORDER_REACH)
-        return self.face[nearest.triangles] & ~beyond
+        counted[counted] = self.face[nearest.triangles] & ~beyond
+        return counted
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,8 @@ def true_faces(
             surface = TriangleSurface(points, faces)
             laid = motion(mesh.astype(np.float64))
             centres = surface.triangles.mean(1)
-            face = TriangleSurface(laid, reference_faces).nearest(centres).distances <= FACE_REACH
+            face = _near(cKDTree(laid), centres)
+            face[face] = TriangleSurface(laid, reference_faces).nearest(centres[face]).distances <= FACE_REACH
         except ValueError as error:
             raise InputError(f"true mesh {row + 1}: {error}") from error
         if not face.any():
@@ -177,6 +186,11 @@ def all_errors(
     for name, (vertices, faces) in others.items():
         found[name] = method_errors(truth, vertices, faces, None, reference_faces, settings, name)
     return found
+
+
+def _near(tree: cKDTree, points: np.ndarray) -> np.ndarray:
+    """(P,) bool, the points with a vertex within FAR: the exact distance of all others takes long, and is not needed."""
+    return np.isfinite(tree.query(points, distance_upper_bound=FAR)[0])
 
 
 def _border(faces: np.ndarray) -> np.ndarray:
