@@ -339,7 +339,8 @@ class AUD3DFacePipeline:
                     for estimator in estimators:
                         estimator.add(frame.index, frame.image)
                 report("appearance", frame.index + 1, reader.num_frames)
-        found = [estimator.result() for estimator in estimators]
+        frames = len(coarses[0].valid)
+        found = [estimator.result(lambda: report("appearance", frames, frames)) for estimator in estimators]
         return [
             replace(sequence, texture=one.albedo.numpy(), lighting=one.lighting.numpy())
             for sequence, one in zip(sequences, found, strict=True)

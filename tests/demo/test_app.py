@@ -52,6 +52,14 @@ def test_without_a_video_it_says_what_to_do(visits):
         next(run)
 
 
+def test_a_video_that_was_deleted_meanwhile_is_asked_for_again(visits, tmp_path):
+    page = build_app(visits, Limits(), Asked(), True)
+    gone = str(tmp_path / "gone.mp4")
+    run = handler(page, "page")(gone, "Everyone", "facemesh", [], "", SimpleNamespace(session_hash="me"))
+    with pytest.raises(gr.Error, match="was deleted meanwhile"):
+        next(run)
+
+
 def test_an_error_leaves_no_files_and_an_empty_player(visits):
     page = build_app(visits, Limits(max_seconds=1), Asked(), True)
     run = handler(page, "sample")("Largest face", "facemesh", [], "", SimpleNamespace(session_hash="me"))

@@ -1,8 +1,12 @@
 """Jobs of the page over real clips: results come in stages, cancelling stops, errors are the command line's."""
 
 import copy
+import os
+import shutil
+import sys
 import time
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +15,7 @@ import pytest
 from au_d3dface.demo.jobs import Cancelled, Job, described
 from au_d3dface.demo.limits import Limits
 from au_d3dface.demo.live import tapped
+from au_d3dface.demo.memory import keep_large_arrays_apart
 from au_d3dface.demo.visits import link_or_copy
 from au_d3dface.errors import InputError, NoFaceError
 from au_d3dface.export.formats import FORMATS
@@ -76,6 +81,56 @@ def test_a_cancelled_job_stops_at_once_and_leaves_nothing(make_job, clip):
     assert time.monotonic() - began < 2
     assert job.join(10)
     assert not job.folder.exists()
+
+
+@pytest.mark.parametrize("stage", ["network", "appearance", "npz", "obj", "glb", "overlay", "render"])
+def test_every_stage_can_be_cancelled(make_job, clip, stage):
+    job = make_job(clip, formats=("obj", "texture", "render"))
+    job.start()
+    states = job.states()
+    while next(states)["stage"] != stage:
+        pass
+    job.cancel()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        list(states)
+    assert job.join(20)
+    assert time.monotonic() - began < 8  # on a loaded machine; a second or two on an idle one
+    assert job.state.stage == stage
+    assert not job.folder.exists()
+
+
+def test_one_whose_visitor_has_left_is_cancelled_and_not_wrong(make_job, clip, caplog):
+    """Closing the page deletes the files under its hands."""
+    job = make_job(clip)
+    job.start()
+    states = job.states()
+    while next(states)["stage"] != "csv":
+        pass
+    job.cancel()
+    shutil.rmtree(job.folder, ignore_errors=True)
+    with pytest.raises(Cancelled):
+        list(states)
+    assert job.join(20)
+    assert not job.folder.exists()
+    assert not caplog.records
+
+
+def test_memory_goes_back(make_job, clip):
+    """More of them in tests/benchmarks/page_speed.py. Arrays that were kept would be some 15 MB a video."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("reads /proc")
+    keep_large_arrays_apart()
+    resident = []
+    for _ in range(6):
+        job = make_job(clip)
+        job.start()
+        for _ in job.states():
+            pass
+        assert job.join(20)
+        shutil.rmtree(job.folder)
+        resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    assert max(resident[2:]) - resident[1] < 25, resident
 
 
 def test_a_bad_file_is_named_without_the_servers_folder(make_job, tmp_path):

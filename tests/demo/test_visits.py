@@ -59,6 +59,55 @@ def test_cancelling_says_whether_there_was_anything(visits):
     assert not visits.cancel("me")
 
 
+def test_an_upload_goes_when_no_page_shows_it(visits):
+    upload, other = visits.uploads / "hash" / "face.mp4", visits.uploads / "other" / "face.mp4"
+    for path in (upload, other):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"film")
+    visits.show("me", upload)
+    visits.show("you", upload)
+    visits.show("me", other)
+    assert upload.exists()  # yours
+    visits.leave("you")
+    assert not upload.parent.exists()
+    visits.show("me", None)
+    assert not other.exists()
+
+
+def test_no_other_file_is_ever_deleted(visits, tmp_path):
+    mine = tmp_path / "mine.mp4"
+    mine.write_bytes(b"film")
+    visits.show("me", mine)
+    visits.show("me", visits.uploads / ".." / ".." / "mine.mp4")
+    visits.leave("me")
+    assert mine.exists()
+
+
+def test_uploads_of_nobody_go_in_time(tmp_path):
+    """Those of programs, and what came in half. Nothing is ever older than it says."""
+    visits = Visits(keep_seconds=2, root=tmp_path / "root")
+    orphan, shown = visits.uploads / "a" / "one.mp4", visits.uploads / "b" / "two.mp4"
+    for path in (orphan, shown):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"film")
+    visits.show("me", shown)
+    work = Work()
+    visits.begin("me", work)
+    began = time.monotonic()
+    while orphan.exists() and time.monotonic() < began + 20:
+        time.sleep(0.02)
+    assert time.monotonic() - began > 1
+    assert not orphan.parent.exists()
+    time.sleep(0.6)
+    assert shown.exists()  # is being computed
+    visits.end("me", work)
+    began = time.monotonic()
+    while shown.exists() and time.monotonic() < began + 20:
+        time.sleep(0.02)
+    assert 1 < time.monotonic() - began < 4
+    visits.close()
+
+
 def test_what_was_never_closed_goes_after_a_while_but_not_while_it_is_computed(tmp_path):
     visits = Visits(keep_seconds=0.2, root=tmp_path / "root")
     folder, work = visits.new_folder("me"), Work()

@@ -112,18 +112,23 @@ class AppearanceEstimator:
                 self._look(self.views[self.slots[row]], self.samples, row, image, round(1.5 * self.size))
 
     @torch.no_grad()
-    def result(self) -> Appearance:
-        """The appearance, from the pictures so far. Valid frames whose picture did not come get the clip's light."""
+    def result(self, progress: Callable[[], object] = lambda: None) -> Appearance:
+        """The appearance, from the pictures so far. Valid frames whose picture did not come get the clip's light.
+
+        Args:
+            progress: called again and again; what it raises ends the work.
+        """
         turned = torch.cat([self._normals(rows) for rows in self.chosen.split(FRAME_CHUNK)])
         albedo, lighting, clip = factorise(_terms(self.light_samples, turned), *_values(self.seen[self.chosen]))
         parts = [slice(start, start + POINT_CHUNK) for start in range(0, len(self.samples), POINT_CHUNK)]
-        fits = [
-            fit_albedo(_terms(self.samples.part(part), turned), *_values(self.views[:, part]), lighting)
-            for part in parts
-        ]
+        fits = []
+        for part in parts:
+            progress()
+            fits.append(fit_albedo(_terms(self.samples.part(part), turned), *_values(self.views[:, part]), lighting))
         albedo, amount, deviation = (torch.cat(values) for values in zip(*fits, strict=True))
         light = torch.zeros(len(self.valid), 9, 3)
         for rows in self.valid.nonzero().squeeze(1).split(FRAME_CHUNK):
+            progress()
             terms = _terms(self.light_samples, self._normals(rows))
             seen = _values(self.seen[rows])
             light[rows] = fit_lighting(terms, *seen, albedo[self.lit], clip, deviation[self.lit])[0]

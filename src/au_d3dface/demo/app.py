@@ -24,6 +24,7 @@ NOTHING = json.dumps({"job": "", "stage": "nothing"})
 """What empties the player."""
 
 CANCELLED = "Cancelled. Its files were deleted."
+CANCELLING = "Cancelled. Its files go as soon as the step that is being computed has ended."
 NOT_RUNNING = "Nothing is being computed for you."
 
 EXTRAS = {
@@ -110,6 +111,8 @@ def build_app(
     ) -> Iterator[tuple[str, str]]:
         if video is None:
             raise gr.Error("Give a video first: upload one, record one, or take the sample.", print_exception=False)
+        if not Path(video).is_file():
+            raise gr.Error("That video was deleted meanwhile. Give it again.", print_exception=False)
         # Not only hidden from others: what a browser sends is not to be trusted.
         named = ((model or "").strip() or None) if local else None
         job = begun(
@@ -147,9 +150,20 @@ def build_app(
         yield from reconstruct(str(sample_video()), faces, face_model, extras, model, request, progress)
 
     def cancel(request: gr.Request) -> tuple[Any, str]:
-        if visits.cancel(str(request.session_hash), PATIENCE):
-            return NOTHING, CANCELLED
+        session = str(request.session_hash)
+        if visits.cancel(session, PATIENCE):
+            return NOTHING, CANCELLING if visits.under_way(session) else CANCELLED
         return gr.skip(), NOT_RUNNING  # a finished result stays; a video that waits leaves the queue
+
+    def admit() -> None:
+        if len(page._queue) >= limits.max_waiting:
+            raise gr.Error(
+                f"{limits.max_waiting} videos are waiting already. Come back in a few minutes, or run au-d3dface on "
+                "your own computer.",
+                duration=None,
+                title="Busy",
+                print_exception=False,
+            )
 
     def show(video: str | None, request: gr.Request) -> None:
         visits.show(str(request.session_hash), None if video is None else Path(video))
@@ -202,7 +216,7 @@ def build_app(
                     run = gr.Button("Reconstruct", variant="primary", min_width=110, elem_id="run")
                     stop = gr.Button("Cancel", min_width=90, scale=0, elem_id="cancel")
                 try_sample = gr.Button("Try the sample clip", size="sm", elem_id="sample")
-                status = gr.Markdown("", elem_id="status", min_height=76)
+                status = gr.Markdown("", elem_id="status", min_height=64)
                 with gr.Accordion("Options", open=False):
                     faces = gr.Radio(["Largest face", "Everyone"], value="Largest face", label="Whom")
                     face_model = gr.Radio(
@@ -227,6 +241,7 @@ def build_app(
                     elem_id="player",
                 )
         choices = [faces, face_model, extras, model]
+        asked: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         shown: dict[str, Any] = {
             "outputs": [player, status],
             "concurrency_limit": 1,
@@ -236,10 +251,10 @@ def build_app(
             "api_visibility": "private",
         }
         events = [
-            run.click(reconstruct, [video, *choices], api_name="page", **shown),
-            try_sample.click(sample, choices, api_name="sample", **shown),
+            run.click(admit, **asked).success(reconstruct, [video, *choices], api_name="page", **shown),
+            try_sample.click(admit, **asked).success(sample, choices, api_name="sample", **shown),
         ]
-        video.change(show, video, None, queue=False, show_progress="hidden", api_visibility="private")
+        video.change(show, video, **asked)
         stop.click(cancel, None, [player, status], cancels=events, queue=False, api_visibility="private")
         with gr.Column(visible=False):  # the programs' way in: gradio_client finds it by its name
             whom, packed, said = gr.Textbox("largest"), gr.File(), gr.JSON()

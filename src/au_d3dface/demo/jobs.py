@@ -117,6 +117,11 @@ class Job:
         """Stops the job at its next sign of progress; its files are deleted then."""
         self._cancelled.set()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was."""
+        return self._cancelled.is_set()
+
     def join(self, timeout: float | None = None) -> bool:
         """Waits for the end; whether it has come."""
         self._thread.join(timeout)
@@ -165,7 +170,7 @@ class Job:
             ):  # that of the visit, made anew where the visitor left while files were being written
                 self.folder.parent.rmdir()
             # Whose files were deleted meanwhile may fail in any way before it notices.
-            self._queue.put(Cancelled() if self._cancelled.is_set() else self._told_to_people(error))
+            self._queue.put(Cancelled() if self.cancelled else self._told_to_people(error))
         finally:
             self._finished(self)
             give_back()
@@ -246,7 +251,7 @@ class Job:
             self._queue.put(dict(vars(self.state), seconds=dict(self.state.seconds)))
 
     def _check(self) -> None:
-        if self._cancelled.is_set():
+        if self.cancelled:
             raise Cancelled
 
     def _elapsed(self) -> float:

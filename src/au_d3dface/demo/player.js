@@ -119,7 +119,7 @@ function events() {
     row.replaceChildren(...cells.map((words) => text("td", words)));
     const go = () => { pause(); choose(scene.units.findIndex((one) => one.label === event.unit)); seek(event.apex); };
     row.addEventListener("click", go);
-    row.addEventListener("keydown", (press) => { if (press.key === "Enter") go(); });
+    row.addEventListener("keydown", (press) => { if (press.key === "Enter" || press.key === " ") { go(); press.preventDefault(); } });
     return row;
   });
   if (!rows.length) { const row = document.createElement("tr"), cell = text("td", "No action unit was active.");
@@ -157,6 +157,9 @@ function draw() {
   find(".clock").textContent = `${now.toFixed(2)} / ${timeline.end.toFixed(2)} s`;
   if (painted !== frame || find(".now").childElementCount === 0) chips(frame);
   painted = frame;
+  const lanes = find(".timeline");
+  lanes.setAttribute("aria-valuemax", timeline.end.toFixed(2)); lanes.setAttribute("aria-valuenow", now.toFixed(2));
+  lanes.setAttribute("aria-valuetext", `${now.toFixed(2)} seconds`);
   element.dataset.time = now.toFixed(3);
 }
 
@@ -176,6 +179,11 @@ function seek(seconds) {
     if (video.seeking) pending = now; else video.currentTime = now;
   }
   draw();
+}
+
+function step(frames) {
+  pause();
+  seek(scene.times[Math.max(0, Math.min(scene.times.length - 1, row(now) + frames))]);
 }
 
 function choose(number) {
@@ -248,6 +256,17 @@ find(".less").addEventListener("click", () => timeline.zoom(1.6));
 find(".more").addEventListener("click", () => timeline.zoom(1 / 1.6));
 find(".all").addEventListener("click", () => timeline.all());
 element.querySelectorAll("[data-video]").forEach((one) => one.addEventListener("click", () => show(one.dataset.video)));
+
+const keys = {ArrowLeft: () => step(-1), ArrowRight: () => step(1), PageUp: () => step(10), PageDown: () => step(-10),
+  Home: () => step(-1e9), End: () => step(1e9), "+": () => timeline.zoom(1 / 1.6), "-": () => timeline.zoom(1.6)};
+for (const one of [find(".timeline"), find(".seek")]) one.addEventListener("keydown", (press) => {
+  if (!scene || !keys[press.key] || press.ctrlKey || press.metaKey || press.altKey) return;
+  press.preventDefault(); keys[press.key]();
+});
+find(".work").addEventListener("keydown", (press) => {  // not where space means something else
+  if (press.key !== " " || !scene || press.target.closest("button, select, tr, a, [type=checkbox]")) return;
+  press.preventDefault(); if (playing) pause(); else play();
+});
 
 let turn = Promise.resolve();  // one state after the other
 watch("value", () => { const value = props.value; if (value) turn = turn.then(() => receive(JSON.parse(value))).catch(console.error); });

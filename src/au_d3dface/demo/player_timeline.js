@@ -61,12 +61,13 @@ class Timeline {
     }
     const pen = canvas.getContext("2d"), style = getComputedStyle(canvas);
     const ink = style.color, line = style.getPropertyValue("--line"), soft = style.getPropertyValue("--soft");
+    this.strong = style.getPropertyValue("--strong"); this.quiet = style.getPropertyValue("--quiet");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
     pen.font = `12px ${style.fontFamily}`; pen.textBaseline = "middle";
     scene.units.forEach((unit, row) => {
       const top = row * this.lane, chosen = row === this.unit;
-      pen.fillStyle = chosen ? "#2f6db5" : ink; pen.textAlign = "left";
+      pen.fillStyle = chosen ? this.strong : ink; pen.textAlign = "left";
       const text = this.gutter > 60 ? `${unit.label} ${unit.name}` : unit.label;
       pen.font = `${chosen ? "600 " : ""}12px ${style.fontFamily}`;
       pen.fillText(text, 0, top + this.lane / 2, this.gutter - 8);
@@ -92,7 +93,7 @@ class Timeline {
       const next = i + 1 < scene.times.length ? scene.times[i + 1] : scene.times[i] + 2 * half;
       if (next < this.from || scene.times[i] > this.to) continue;
       const p = person.probabilities[i * units + row] / 255, x = Math.round(this.x(scene.times[i]));
-      pen.fillStyle = person.active[i * units + row] ? "#2f6db5" : "#9db6d3";
+      pen.fillStyle = person.active[i * units + row] ? this.strong : this.quiet;
       pen.fillRect(x, base - p * tall, Math.max(Math.round(this.x(next)) - x, 1), p * tall);
     }
   }

@@ -118,6 +118,11 @@ class Visits:
                 job.join(patience)
         return bool(jobs)
 
+    def under_way(self, session: str) -> bool:
+        """Whether a visitor has anything under way, cancelled or not."""
+        with self._lock:
+            return session in self._visits and bool(self._visits[session].jobs)
+
     def leave(self, session: str) -> None:
         """The page was closed: cancels what is under way and deletes every file."""
         self.cancel(session)
@@ -140,10 +145,11 @@ class Visits:
         for session in old:
             self.leave(session)
         oldest = time.time() - self._keep
-        for path in self.uploads.rglob("*"):
-            with suppress(OSError):
-                if path.is_file() and path.stat().st_ctime < oldest:
-                    self._forget(path)
+        for folder, _, names in os.walk(self.uploads, topdown=False):  # passes over what goes meanwhile
+            for path in (Path(folder) / name for name in names):
+                with suppress(OSError):
+                    if path.stat().st_ctime < oldest:
+                        self._forget(path)
         return len(old)
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """meshes/000001.obj and so on: one Wavefront obj a frame, for tools that read mesh sequences."""
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
@@ -12,13 +13,22 @@ from .texture import texture_png
 _MATERIAL = "newmtl face\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd texture.png\n"
 
 
-def write_obj_sequence(directory: str | PathLike[str], sequence: FaceSequence) -> Path:
+def write_obj_sequence(
+    directory: str | PathLike[str],
+    sequence: FaceSequence,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> Path:
     """Writes `meshes/neutral.obj` and one numbered mesh a frame, counted from 1 as in the csv.
 
     Vertices are metres in the canonical head frame, to a micrometre; `vt` lines give uv where the sequence has it.
     Frames without the person have no file. Where the sequence has a texture map, it lies beside them as texture.png,
     with the material face.mtl; colours of vertices follow their coordinates, as many tools read them. An earlier
     `meshes` folder is replaced when all meshes are written.
+
+    Args:
+        directory: where `meshes` is made.
+        sequence: the person.
+        progress: called as progress("obj", frames done, frames in all).
 
     Raises:
         OutputError: the folder cannot be written.
@@ -40,6 +50,8 @@ def write_obj_sequence(directory: str | PathLike[str], sequence: FaceSequence) -
             _write_mesh(folder / "neutral.obj", sequence.neutral_vertices, colors, head, tail)
             for row in np.flatnonzero(sequence.valid):
                 _write_mesh(folder / f"{row + 1:06d}.obj", sequence.vertices[row], colors, head, tail)
+                if progress is not None:
+                    progress("obj", int(row) + 1, len(sequence))
         move_into(staging, directory)
     return directory / "meshes"
 

@@ -88,7 +88,7 @@ def write_outputs(
             for sequence in sequences:
                 folder = staging / f"face_{sequence.face_id:02d}" if per_face else staging
                 folder.mkdir(exist_ok=True)
-                notes.append(_write_one(sequence, folder, formats, frame_range, stage))
+                notes.append(_write_one(sequence, folder, formats, frame_range, stage, progress))
             if "overlay" in formats and sequences:
                 with stage("overlay"):
                     write_overlay(staging / "overlay.mp4", sequences, progress)
@@ -124,7 +124,12 @@ def save_sequence(
 
 
 def _write_one(  # type: ignore[no-untyped-def]
-    sequence: "FaceSequence", folder: Path, formats: Sequence[str], frame_range: tuple[int, int] | None, stage
+    sequence: "FaceSequence",
+    folder: Path,
+    formats: Sequence[str],
+    frame_range: tuple[int, int] | None,
+    stage,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """Writes one person's own files, and returns what the summary says of them."""
     note: dict[str, Any] = {}
@@ -137,7 +142,7 @@ def _write_one(  # type: ignore[no-untyped-def]
         from .obj import write_obj_sequence
 
         with stage("obj"):
-            write_obj_sequence(folder, sequence)
+            write_obj_sequence(folder, sequence, progress)
     if "glb" in formats:
         from .glb import write_glb
 
