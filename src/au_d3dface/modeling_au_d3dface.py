@@ -371,6 +371,7 @@ class AUD3DFacePreTrainedModel(PushToHub, PreTrainedModel):
     base_model_prefix = "model"
     main_input_name = "vertices"
     input_modalities = ("video",)
+    output_modalities = ("3d",)
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_attention_backend = False

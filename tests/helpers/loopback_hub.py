@@ -71,6 +71,7 @@ class LoopbackHub:
         self.messages: dict[tuple[str, str], list[str]] = {}
         self.objects: dict[str, bytes] = {}
         self.requests: list[str] = []
+        self.full = False  # whether large files are refused
         hub = self
 
         class Handler(_Handler):
@@ -212,6 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
         hub, body = self.server_of, self._body()
         digest = urlsplit(self.path).path.rsplit("/", 1)[1]
         hub.requests.append(f"PUT {digest}")
+        if hub.full:
+            return self._refuse(413, "there is no room for this file")
         if hashlib.sha256(body).hexdigest() != digest:
             return self._refuse(422, "the content has another SHA-256")
         hub.objects[digest] = body

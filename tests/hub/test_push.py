@@ -112,6 +112,13 @@ def test_a_card_that_the_hub_refuses_and_a_server_that_fails(here, tmp_path, mon
         push.push_space("me/page")
 
 
+def test_a_hub_that_takes_no_large_file(here):
+    here.full = True
+    with pytest.raises(OutputError, match=r"did not take all files of me/face \(Error while uploading '.*; try again"):
+        push.push_model("me/face")
+    assert not here.files("models", "me/face")
+
+
 def test_a_branch_a_pull_request_and_an_own_token(here, monkeypatch):
     push.push_cards("cards", ["bp4d"], revision="draft", commit_description="More of it")
     assert "POST /api/datasets/me/cards-bp4d/branch/draft" in here.requests

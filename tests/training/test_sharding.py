@@ -73,7 +73,7 @@ def assert_close(found, expected, atol=2e-5):
     for name, value in found.items():
         if not str(name).endswith("key.bias"):
             assert type(value) is torch.Tensor, name
-            torch.testing.assert_close(value, expected[name], atol=atol, rtol=1e-3, msg=str(name))
+            torch.testing.assert_close(value, expected[name], atol=atol, rtol=1e-4, msg=str(name))
 
 
 def assert_same_training(found, expected):
@@ -102,7 +102,7 @@ def test_shards_learn_like_whole_networks(tmp_path, pool, sharded):
         assert_equal(found[part], expected[part])
     assert found["optimizer"]["state"].keys() == expected["optimizer"]["state"].keys()
     for number, moments in expected["optimizer"]["state"].items():
-        assert_equal(found["optimizer"]["state"][number], moments)
+        assert_close(found["optimizer"]["state"][number], moments, atol=1e-9)
     first, second = (AUD3DFaceForReconstruction.from_pretrained(output / "model") for output in (shards, whole))
     assert first.generation_config.au_thresholds == second.generation_config.au_thresholds is not None
 

@@ -195,6 +195,11 @@ def _sentences(repo_id: str, user: str | None = None) -> Iterator[None]:
         raise OutputError(f"{where} {reason}") from error
     except HTTPError as error:  # of whichever client library huggingface_hub uses: there was no answer
         raise OutputError(f"{where} cannot be reached ({error}); look at your network, then try again") from error
+    except RuntimeError as error:  # huggingface_hub's own, of a large file
+        if not str(error).startswith("Error while uploading"):
+            raise
+        why = " ".join(str(error.__cause__).split())[:300]
+        raise OutputError(f"{where} did not take all files of {repo_id} ({error} {why}); try again") from error
     except ValueError as error:  # huggingface_hub's own, of a card that the Hub's check does not like
         if not str(error).startswith("Invalid metadata in README.md"):
             raise
