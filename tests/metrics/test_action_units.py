@@ -182,9 +182,8 @@ def test_icc_equals_the_analysis_of_variance(seed, rows, judges):
 
 @pytest.mark.parametrize("judges", [2, 4])
 def test_icc_equals_pingouin(judges):
-    pingouin = pytest.importorskip(
-        "pingouin", reason="pingouin is not installed (the analysis of variance above is ours)"
-    )
+    import pingouin  # slow to import
+
     rng = np.random.default_rng(judges)
     truth = rng.integers(0, 6, (40, 1)).astype(float)
     estimates = 0.7 * truth + rng.normal(size=(judges - 1, 40, 1))
