@@ -89,13 +89,13 @@ def test_long_runs_are_cut_into_pieces_that_begin_warm(tmp_path, monkeypatch):
     pieces = ScoredRuns(sequences, warm_up=4)
     assert len(pieces) > len(whole)
     assert max(len(piece["scored"]) for piece in pieces) == 14
-    for one, rows, scored in pieces.pieces:
-        same = [clip for other, clip, _ in whole.pieces if other is one and set(rows[rows >= 0]) <= set(clip)]
+    for one, rows, scored, _ in pieces.pieces:
+        same = [clip for other, clip, _, _ in whole.pieces if other is one and set(rows[rows >= 0]) <= set(clip)]
         start = int(np.flatnonzero(same[0] == rows[0])[0])
         np.testing.assert_array_equal(rows, same[0][start : start + len(rows)])
         assert not scored[: 4 if start else 0].any()
     for runs in (whole, pieces):
-        assert sum(int(scored.sum()) for _, _, scored in runs.pieces) == sum(
+        assert sum(int(scored.sum()) for _, _, scored, _ in runs.pieces) == sum(
             int(one.counted.sum()) for one in sequences
         )
 
