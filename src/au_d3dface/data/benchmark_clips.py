@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..face_models import FaceModel
 from ..video.pictures import read_picture
 from .benchmark_crops import SequenceCrops
+from .benchmark_features import SequenceFeatures
 from .benchmark_files import UNKNOWN
 from .benchmark_rows import LabelledSequence
 from .benchmark_views import SequenceViews
@@ -44,6 +45,7 @@ class CoefficientSequence:
         counted: (T,) bool, the frames that count.
         au_labels: (T, N) int8, -1 unknown. au_intensity: (T, N) float32, -1 unknown.
         crops: reads pictures where the network reads video, else None.
+        features: in place of `crops` where the network's video branch is frozen, else None.
         views: what L_img and L_lmk compare with, where a weight asks for it, else None.
     """
 
@@ -61,6 +63,7 @@ class CoefficientSequence:
     au_labels: Tensor
     au_intensity: Tensor
     crops: SequenceCrops | None = None
+    features: SequenceFeatures | None = None
     views: SequenceViews | None = None
 
     @property
@@ -69,18 +72,21 @@ class CoefficientSequence:
         parts = [self.expression] if self.pose is None else [self.expression, self.pose]
         return torch.cat(parts, -1)[self.usable]
 
-    def clip(self, rows: np.ndarray, scored: np.ndarray | None = None) -> dict[str, Tensor]:
+    def clip(
+        self, rows: np.ndarray, scored: np.ndarray | None = None, place: tuple[int, int] = (0, 0)
+    ) -> dict[str, Tensor]:
         """A clip as `collate_clips` and the makers of meshes take it.
 
         Args:
             rows: (L,) of the T frames, -1 where there is none.
             scored: (L,) bool, passed through; None for a clip to train on, which has what the losses compare with.
+            place: which of `clips` the rows are of, and with which of its entries they begin.
 
         Returns:
             `expression` (L, E), and `pose` (L, P) and `shape` (S,) where the model has joints, else `rest_vertices`
             (V, 3); `neutral_vertices` (V, 3); `frame_mask` (L,) bool; `au_labels` (L, N) int64 and
-            `au_intensity_labels` (L, N), -1 where unknown; `crops` (L, 3, S, S) uint8 where the network reads video;
-            and what `views` gives.
+            `au_intensity_labels` (L, N), -1 where unknown; `crops` (L, 3, S, S) uint8 where the network reads video, or
+            `video_features` (L, F); and what `views` gives.
         """
         at = torch.from_numpy(rows)
         there, at = at >= 0, at.clamp_min(0)
@@ -101,6 +107,8 @@ class CoefficientSequence:
             read = cache(read_picture)  # both look at the same pictures
         if self.crops is not None:
             clip["crops"] = self.crops(at, mask, read)
+        if self.features is not None:
+            clip["video_features"] = self.features(*place, len(rows))
         if self.views is not None and scored is None:
             clip |= self.views(at, mask, clip, read)
         if scored is not None:
@@ -234,28 +242,30 @@ class TrainingRuns(Dataset[dict[str, Tensor]]):
 
     def __init__(self, sequences: Sequence[CoefficientSequence], clip_length: int, seed: int = 0) -> None:
         self.clip_length, self.seed = clip_length, seed
-        self.runs: list[tuple[CoefficientSequence, list[Clip]]] = []
+        self.runs: list[tuple[CoefficientSequence, list[int]]] = []  # a sequence, and numbers of its clips
         self.places: list[tuple[int, int]] = []  # run and clip in it
         for one in sequences:
             for run in sorted({clip.run for clip in one.clips}):
-                phases = [clip for clip in one.clips if clip.run == run]
-                frames = np.unique(np.concatenate([clip.rows for clip in phases]))
+                phases = [number for number, clip in enumerate(one.clips) if clip.run == run]
+                frames = np.unique(np.concatenate([one.clips[number].rows for number in phases]))
                 frames = frames[frames >= 0]
                 if not (one.usable[frames] & one.counted[frames]).any():
                     continue
-                shortest = min(len(clip.rows) for clip in phases)  # phases differ by an entry
+                shortest = min(len(one.clips[number].rows) for number in phases)  # phases differ by an entry
                 self.places += [(len(self.runs), number) for number in range(max(1, shortest // clip_length))]
                 self.runs.append((one, phases))
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:
         """Draws phases and starts; the same ones in every process."""
-        self.drawn = []
+        self.drawn: list[tuple[int, int]] = []  # the number of a clip of the sequence, and the first entry
         for number, (one, phases) in enumerate(self.runs):
-            rows = phases[drawn_phase(one.name, phases[0].run, len(phases), epoch, self.seed)].rows
-            spare = len(rows) - min(len(clip.rows) for clip in phases) // self.clip_length * self.clip_length
-            start = np.random.default_rng([self.seed, epoch, number]).integers(spare + 1) if spare < len(rows) else 0
-            self.drawn.append(rows[int(start) :])
+            run, lengths = one.clips[phases[0]].run, [len(one.clips[phase].rows) for phase in phases]
+            drawn = drawn_phase(one.name, run, len(phases), epoch, self.seed)
+            spare = lengths[drawn] - min(lengths) // self.clip_length * self.clip_length
+            begins = spare < lengths[drawn]
+            start = np.random.default_rng([self.seed, epoch, number]).integers(spare + 1) if begins else 0
+            self.drawn.append((phases[drawn], int(start)))
 
     def __len__(self) -> int:
         return len(self.places)
@@ -263,9 +273,11 @@ class TrainingRuns(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """As of `CoefficientSequence.clip`."""
         run, number = self.places[index]
-        rows = self.drawn[run][number * self.clip_length : (number + 1) * self.clip_length]
+        one, (drawn, start) = self.runs[run][0], self.drawn[run]
+        start += number * self.clip_length
+        rows = one.clips[drawn].rows[start : start + self.clip_length]
         padding = np.full(self.clip_length - len(rows), -1, np.int64)
-        return self.runs[run][0].clip(np.concatenate([rows, padding]))
+        return one.clip(np.concatenate([rows, padding]), place=(drawn, start))
 
 
 class ScoredPiece(NamedTuple):
@@ -275,7 +287,7 @@ class ScoredPiece(NamedTuple):
         sequence: whose. rows: (L,) of its frames, -1 where there is none.
         scored: (L,) bool, entries that are scored here and in no other piece.
         shown: (L,) bool, entries of frames that count, in the other phases too; without those that only warm up.
-        clip: number of the phase among the sequence's `clips`.
+        clip: number of the phase among the sequence's `clips`. start: of the piece in it.
     """
 
     sequence: CoefficientSequence
@@ -283,6 +295,7 @@ class ScoredPiece(NamedTuple):
     scored: np.ndarray
     shown: np.ndarray
     clip: int
+    start: int
 
 
 class ScoredRuns(Dataset[dict[str, Tensor]]):
@@ -307,7 +320,8 @@ class ScoredRuns(Dataset[dict[str, Tensor]]):
                     at = slice(max(0, start - warm_up), start + most)
                     warm = np.arange(at.start, at.start + len(clip.rows[at])) >= start
                     if (scored[at] & warm).any():
-                        self.pieces.append(ScoredPiece(one, clip.rows[at], scored[at] & warm, shown[at] & warm, number))
+                        piece = (clip.rows[at], scored[at] & warm, shown[at] & warm)
+                        self.pieces.append(ScoredPiece(one, *piece, number, at.start))
         self.pieces.sort(key=lambda piece: -len(piece.rows))
 
     def __len__(self) -> int:
@@ -316,4 +330,4 @@ class ScoredRuns(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """As of `CoefficientSequence.clip`, with `scored` (T,)."""
         piece = self.pieces[index]
-        return piece.sequence.clip(piece.rows, piece.scored)
+        return piece.sequence.clip(piece.rows, piece.scored, (piece.clip, piece.start))

@@ -35,7 +35,7 @@ _WEIGHTS = (
 
 
 DATASETS = ("synthetic", *PARTS)
-_COMMON = ("dataset", "clip_length", "picture_size")
+_COMMON = ("dataset", "clip_length", "picture_size", "pool")
 _DATASETS_OF: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("data_dir", "prepared", "tested", "folds_file", "frames", "missing", "frame_rate"), tuple(PARTS)),
     **dict.fromkeys(("camera", "present_from", "first_picture"), ("disfa",)),
@@ -78,7 +78,6 @@ class DataArguments:
         rendered_bending: factor on these four for rendered sequences. rendered_repeats: clips of each in an epoch.
         tracker_response: another file of the tracker's statistics; none takes the bundled one.
         pyfeat_map: py-feat's AU-to-mesh map, a second source of how tracked faces move beside the bundled one.
-        pool: folder that keeps the fitted sequences between runs; none keeps them in the output folder.
         workers: processes that fit sequences, once, before training.
         seed: of the sequences; held-out people come from another.
     """
@@ -86,6 +85,7 @@ class DataArguments:
     dataset: str = "synthetic"
     clip_length: int = 60
     picture_size: int = 128
+    pool: str | None = None
     data_dir: str | None = None
     prepared: str | None = None
     tested: str | None = None
@@ -113,7 +113,6 @@ class DataArguments:
     rendered_repeats: int = 1
     tracker_response: str | None = None
     pyfeat_map: str | None = None
-    pool: str | None = None
     workers: int = 1
     seed: int = 0
 
@@ -319,11 +318,11 @@ class Arguments:
         name = self.data.dataset
         for setting, why in (
             ("linear_reading", "teaches what fast synthetic sequences show"),
-            ("freeze_video", "keeps features of rendered sequences alone"),
-            *(() if config.use_video else (("video_weights", "needs a video branch"),)),
+            *(() if config.use_video else ((key, "needs a video branch") for key in ("video_weights", "freeze_video"))),
         ):
             if getattr(self.training, setting):
                 raise UsageError(f"training.{setting} {why}: leave it out with data.dataset {name}")
+        self._validate_frozen()
 
     def _config(self) -> AUD3DFaceConfig | AUD3DFaceMLPConfig:
         kind = self.model.get("model_type", AUD3DFaceConfig.model_type)
@@ -350,7 +349,10 @@ class Arguments:
                 "model.use_video needs data.rendered and data.rendered_held_out, made with --pictures, and "
                 "data.sequences: 0, for fast synthetic sequences have no pictures"
             )
-        if training.freeze_video and not training.video_weights:
+        self._validate_frozen()
+
+    def _validate_frozen(self) -> None:
+        if self.training.freeze_video and not self.training.video_weights:
             raise UsageError("training.freeze_video needs training.video_weights: a frozen branch learns nothing")
 
 

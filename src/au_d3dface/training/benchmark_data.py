@@ -1,6 +1,7 @@
 """BP4D or DISFA as the data of a run: the prepared coarse faces of your own copy, one part held out."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,18 +16,20 @@ from ..data.benchmark_clips import (
     expression_basis,
     read_coefficient_sequences,
 )
+from ..data.benchmark_features import SequenceFeatures, build_features, features_name
 from ..data.clip_meshes import ClipMeshes, FLAMEClipMeshes
 from ..data.clips import positive_rates
 from ..data.loading import benchmark_builder
 from ..errors import InputError, UsageError
+from ..export.files import output_errors
 from ..face_models import FaceModel
 from ..mlp_baseline import AUD3DFaceMLPConfig
-from ..modeling_au_d3dface import AUD3DFaceForReconstruction
+from ..modeling_au_d3dface import AUD3DFaceForReconstruction, AUD3DFaceModel
 from .arguments import Arguments, DataArguments
 from .benchmark_supervision import benchmark_supervision
 from .motion_span import span_motions
 from .training_data import Batch, TrainingData
-from .video_weights import load_video_weights
+from .video_weights import freeze_video, load_video_weights, video_digest
 from .whitening import CoarseMotions, whiten
 
 
@@ -36,6 +39,7 @@ def benchmark_training_data(
     face_model: FaceModel,
     device: torch.device | str = "cpu",
     show_progress: bool = True,
+    folder: Path | None = None,
 ) -> TrainingData:
     """What the training loop takes of a benchmark. Everything is read into memory, as coefficients and labels.
 
@@ -44,6 +48,7 @@ def benchmark_training_data(
 
     Args:
         face_model: that the coarse faces were prepared with.
+        folder: where features of a frozen video branch are kept unless `data.pool` names one; None for the output.
 
     Raises:
         UsageError: a setting that makes no sense, or an action unit that never occurs in training.
@@ -69,6 +74,9 @@ def benchmark_training_data(
             f"no face was reconstructed in any training sequence ({data.prepared}); prepare the data again"
         )
 
+    if isinstance(config, AUD3DFaceConfig) and training.freeze_video:
+        keep = Path(data.pool or folder or training.output)
+        read_once(read, config, str(training.video_weights), keep, device, show_progress)
     supervision, compared = None, {}
     weights = training.loss_weights
     if isinstance(config, AUD3DFaceConfig) and (weights["image"] or weights["landmarks"]):  # an MLP makes no mesh
@@ -91,6 +99,8 @@ def benchmark_training_data(
     def initialise(network: AUD3DFaceForReconstruction) -> None:
         if training.video_weights:
             load_video_weights(network, training.video_weights)
+        if training.freeze_video:
+            freeze_video(network)
         if training.whitening:
             whiten(network, motions, training.whitening)
         if training.motion_span:
@@ -122,6 +132,37 @@ def benchmark_training_data(
         initialise=initialise,
         **({} if supervision is None else {"supervise": supervision}),
     )
+
+
+def read_once(
+    sequences: Sequence[CoefficientSequence],
+    config: AUD3DFaceConfig,
+    weights: str,
+    folder: Path,
+    device: torch.device | str = "cpu",
+    show_progress: bool = True,
+) -> None:
+    """Reads every sequence with a frozen video branch, where that is not kept yet; clips then have its features.
+
+    Args:
+        sequences: with `crops`, which they lose.
+        weights: of the video branch. folder: where features are kept.
+
+    Raises:
+        CheckpointError: as of `load_video_weights`.
+        InputError: a picture cannot be read.
+        OutputError: the folder cannot be written.
+    """
+    branch = AUD3DFaceModel(config).eval()
+    load_video_weights(branch, weights)
+    digest, branch = video_digest(branch), branch.to(device)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for one in tqdm(sequences, unit="sequence", desc="looking at pictures", disable=not show_progress):
+        path = folder / features_name(one, digest)
+        if not path.exists():
+            build_features(one, branch, path)
+        one.features, one.crops = SequenceFeatures(path, config.video_feature_size), None
 
 
 def _settings(data: DataArguments, action_units: Sequence[int]) -> dict[str, Any]:

@@ -279,7 +279,7 @@ def training_data(
         device: of the network.
     """
     if arguments.data.is_benchmark:
-        return benchmark_training_data(arguments, config, face_model, device, show_progress)
+        return benchmark_training_data(arguments, config, face_model, device, show_progress, folder)
     coarse = load_coarse("landmarks", face_model)
     return synthetic_training_data(arguments, config, coarse, folder, device, show_progress)
 
