@@ -121,7 +121,8 @@ class MultiREX:
         return np.isin(frames, sorted(clip.files()[1])[damaged])
 
     def _matrix(self, subject: str) -> csr_matrix:
-        return _read_matrix(self._only("conversion_matrices", f"{subject}_*_FLAME_to_multiface*.npz", subject))
+        path = self._only("conversion_matrices", f"{subject}_*_FLAME_to_multiface*.npz", subject)
+        return _read_matrix(path, path.stat().st_mtime_ns)
 
     def _rest(self, subject: str) -> np.ndarray:
         path = self._only("Neutrals_FLAME", f"{subject}_*.obj", subject)
@@ -153,8 +154,11 @@ class MultiREX:
 
 
 @lru_cache(maxsize=8)
-def _read_matrix(path: Path) -> csr_matrix:
-    """(7306, 5023) of an npz as scipy writes it, read without running anything in it."""
+def _read_matrix(path: Path, changed: int) -> csr_matrix:
+    """(7306, 5023) of an npz as scipy writes it, read without running anything in it.
+
+    `changed` only so that a file that was written again is read again.
+    """
     try:
         with np.load(path, allow_pickle=False) as npz:
             parts = {name: npz[name] for name in ("data", "indices", "indptr", "shape")}
