@@ -55,7 +55,7 @@ def error_figure(case: ErrorCase, settings: ICPSettings | None = None, cell: int
     """
     settings = settings or ICPSettings()
     truth = true_faces(case.truth, case.faces, case.reference, case.reference_faces)
-    methods = all_errors(truth, case.ours, case.reference, case.reference_faces, case.others, settings)
+    methods = all_errors(truth, case.ours, case.reference_faces, case.others, settings)
     maximum = error_maximum([method.errors for method in methods.values()])
     centres = [true.to_head(true.reference).mean(0) for true in truth]
 

@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -36,9 +36,9 @@ class TrueFace:
 
     Attributes:
         vertices: (W, 3) metres. surface: of them.
-        to_head: from the surface's frame of reference into the head frame; rigid.
+        to_head: turns the surface as the head frame is turned.
         face, border: (F,) bool, triangles that belong to the face, and those at an open border.
-        reference: (468, 3), the facemesh that was laid, in the surface's frame.
+        upright, reference: (P, 3), the facemesh in the head frame, and where it was laid on the surface.
     """
 
     vertices: np.ndarray
@@ -46,7 +46,12 @@ class TrueFace:
     to_head: Similarity
     face: np.ndarray
     border: np.ndarray
+    upright: np.ndarray
     reference: np.ndarray
+
+    def from_head(self, with_scale: bool) -> Similarity:
+        """From the head frame to the surface's frame, as the facemesh was laid."""
+        return Similarity.of_correspondences(self.upright, self.reference, with_scale)
 
     def counts(self, points: np.ndarray) -> np.ndarray:
         """(V,) bool, the points that are measured where they are now."""
@@ -109,9 +114,8 @@ def true_faces(
             raise InputError(f"true mesh {row + 1}: {error}") from error
         if not face.any():
             raise InputError(f"no face could be found on true mesh {row + 1}; it may be in another unit, or no face")
-        found.append(
-            TrueFace(points, surface, replace(motion, scale=1.0, translation=np.zeros(3)).inverse(), face, border, laid)
-        )
+        to_head = Similarity(motion.rotation.T)
+        found.append(TrueFace(points, surface, to_head, face, border, mesh, laid))
     return found
 
 
@@ -119,8 +123,8 @@ def method_errors(
     truth: Sequence[TrueFace],
     vertices: np.ndarray,
     faces: np.ndarray,
-    reference: np.ndarray | None,
     reference_faces: np.ndarray,
+    upright: bool,
     settings: ICPSettings | None = None,
     name: str = "the meshes",
 ) -> MethodErrors:
@@ -129,9 +133,9 @@ def method_errors(
     Args:
         truth: K surfaces.
         vertices: (K, V, 3) metres, in any frame of reference. faces: (F, 3).
-        reference: (K, P, 3), the facemeshes that were laid on the truth, where the method's meshes are beside them in
-            one frame of reference (ours); None to look for the face on the method's own.
-        reference_faces: (G, 3), of the facemeshes laid.
+        reference_faces: (G, 3), of the facemeshes that were laid on the truth.
+        upright: whether the meshes are in the head frame, beside those facemeshes (ours are); else the face is looked
+            for.
         settings: of ICP; its defaults if None.
         name: of the method, for errors.
 
@@ -141,22 +145,22 @@ def method_errors(
     settings = settings or ICPSettings()
     aligned, errors = np.empty(vertices.shape), np.full(vertices.shape[:2], np.nan)
     iterations, converged, scales = np.zeros(len(truth), int), np.zeros(len(truth), bool), np.ones(len(truth))
+    used = np.isin(np.arange(vertices.shape[1]), faces)  # others mean nothing
     motion, residual = None, 0.0
     for row, (true, mesh) in enumerate(zip(truth, vertices.astype(np.float64), strict=True)):
         try:
-            if reference is not None:
-                start = Similarity.of_correspondences(reference[row], true.reference, settings.with_scale)
-            else:
+            start = true.from_head(settings.with_scale)
+            if not upright:
                 motion, residual = place(
-                    mesh, faces, true.reference, reference_faces, settings.with_scale, motion, residual
+                    mesh, faces, true.upright, reference_faces, settings.with_scale, motion, residual
                 )
-                start = motion
-            region = true.counts(start(mesh))
+                start = _after(start, motion)
+            region = used & true.counts(start(mesh))
             result = icp(mesh, true.surface, region, start, settings)
         except ValueError as error:
             raise InputError(f"{name}, mesh {row + 1}: {error}") from error
         aligned[row] = result.transform(mesh)
-        measured = true.counts(aligned[row])
+        measured = used & true.counts(aligned[row])
         errors[row, measured] = 1000 * true.surface.nearest(aligned[row][measured]).distances
         iterations[row], converged[row], scales[row] = result.iterations, result.converged, result.transform.scale
     return MethodErrors(aligned, faces, errors, iterations, converged, scales)
@@ -165,7 +169,6 @@ def method_errors(
 def all_errors(
     truth: Sequence[TrueFace],
     ours: Mapping[str, np.ndarray],
-    reference: np.ndarray,
     reference_faces: np.ndarray,
     others: Mapping[str, tuple[np.ndarray, np.ndarray]],
     settings: ICPSettings | None = None,
@@ -173,8 +176,7 @@ def all_errors(
     """By the name of the method, ours first.
 
     Args:
-        ours: (K, P, 3) by name, in the frame of `reference`.
-        reference: (K, P, 3) or (P, 3), what `true_faces` laid. reference_faces: (G, 3).
+        ours: (K, P, 3) by name, in the head frame. reference_faces: (G, 3), of them and of what `true_faces` laid.
         others: by name (K, V, 3) metres, in any frame of reference, and (F, 3).
 
     Raises:
@@ -182,14 +184,19 @@ def all_errors(
     """
     found = {}
     for name, vertices in ours.items():
-        found[name] = method_errors(truth, vertices, reference_faces, reference, reference_faces, settings, name)
+        found[name] = method_errors(truth, vertices, reference_faces, reference_faces, True, settings, name)
     for name, (vertices, faces) in others.items():
-        found[name] = method_errors(truth, vertices, faces, None, reference_faces, settings, name)
+        found[name] = method_errors(truth, vertices, faces, reference_faces, False, settings, name)
     return found
 
 
+def _after(second: Similarity, first: Similarity) -> Similarity:
+    """The first motion, then the second."""
+    return Similarity(second.rotation @ first.rotation, second.scale * first.scale, second(first.translation))
+
+
 def _near(tree: cKDTree, points: np.ndarray) -> np.ndarray:
-    """(P,) bool, the points with a vertex within FAR: the exact distance of all others takes long, and is not needed."""
+    """(P,) bool, the points with a vertex within FAR; exact distances of the others take long, and are not needed."""
     return np.isfinite(tree.query(points, distance_upper_bound=FAR)[0])
 
 
