@@ -7,6 +7,7 @@ from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 
+from au_d3dface.demo.limits import Limits
 from au_d3dface.demo.server import serving
 from au_d3dface.video import VideoReader
 
@@ -104,6 +106,17 @@ def test_from_upload_to_files(browser: Any, server: str, clip: Path, tmp_path: P
     assert "AU01 inner brow raiser" in page.text_content("#player .now")
     heat = pixels(page, face)
     assert ((heat[..., 0] > 150) & (heat[..., 0] > heat[..., 2] + 30)).sum() > 200, "the raised brows are not hot"
+
+    # Keys, from the timeline on: an arrow is a frame, space plays.
+    page.focus("#player .timeline")
+    for key, expected in (("Home", 0.0), ("ArrowRight", 1 / 30), ("PageUp", 11 / 30), ("ArrowLeft", 10 / 30)):
+        page.keyboard.press(key)
+        assert abs(moment(page) - expected) < 0.002, key
+    assert page.get_attribute("#player .timeline", "aria-valuetext") == "0.33 seconds"
+    page.keyboard.press(" ")
+    assert page.get_attribute("#player .play", "aria-label") == "Pause"
+    page.keyboard.press(" ")
+    assert page.get_attribute("#player .play", "aria-label") == "Play"
 
     # Zooming shows less time around that moment, and a drag turns the face.
     picture = pixels(page, "#player .timeline")
@@ -202,7 +215,59 @@ def test_two_visitors_at_once(browser: Any, server: str, clip: Path) -> None:
         time.sleep(0.2)
     assert not folder.exists()
     assert Path(links[1].split("file=")[1]).is_file()
+    uploads = folder.parents[1] / "uploads"
+    assert [path.name for path in uploads.rglob("*.mp4")] == [clip.name]  # both gave the same; one page shows it still
+    pages[1].click('#video button[aria-label="Clear"]')
+    deadline = time.monotonic() + 60
+    while list(uploads.rglob("*.mp4")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not list(uploads.rglob("*.mp4"))
     pages[1].close()
+
+
+def test_a_page_closed_in_the_middle_leaves_nothing_and_blocks_nobody(browser: Any, clip: Path) -> None:
+    with serving() as address:
+        page = opened(browser, address)
+        upload(page, clip)
+        page.click("#run")
+        reached(page, "result=first")
+        folder = Path(page.evaluate("document.querySelector('#player video').src.split('file=')[1]"))
+        folder = Path(unquote(str(folder))).parents[1]
+        assert folder.is_dir()
+        page.close()
+        other = opened(browser, address)
+        other.click("#sample")
+        reached(other, "stage=done")
+        deadline = time.monotonic() + 60
+        while folder.exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not folder.exists()
+        assert not [path for path in (folder.parent / "uploads").rglob("*") if path.is_file()]
+        other.close()
+
+
+def test_a_full_queue_is_told(browser: Any) -> None:
+    with serving(limits=Limits(max_waiting=0)) as address:
+        page = opened(browser, address)
+        page.click("#sample")
+        page.get_by_text("0 videos are waiting already. Come back in a few minutes").wait_for(timeout=SECONDS)
+        assert page.locator("#player .empty").is_visible()
+        page.close()
+
+
+def test_a_name_is_only_a_name(browser: Any, server: str, clip: Path, tmp_path: Path) -> None:
+    """Markup in it is shown, wherever a name is shown."""
+    evil = tmp_path / "<img src=x onerror=document.title='broken'>.mp4"
+    evil.write_bytes(b"this is not a video\n" * 50)
+    page = opened(browser, server)
+    upload(page, evil)
+    page.click("#run")
+    page.get_by_text("is not a video").first.wait_for(timeout=SECONDS)
+    page.wait_for_timeout(500)
+    assert page.title() == "au-d3dface"
+    assert page.locator("img[src=x]").count() == 0
+    assert page.wrong == []
+    page.close()
 
 
 def test_a_recording_of_the_webcam(server: str, clip: Path, tmp_path: Path) -> None:
@@ -272,4 +337,11 @@ def test_no_file_of_the_server_goes_in_or_out(server: str) -> None:
     told = httpx.get(f"{server}gradio_api/call/reconstruct/{begun.json()['event_id']}", timeout=60).text
     assert "event: error" in told
     assert "is not a video" not in told  # what it would say had the file been opened
-    assert httpx.get(f"{server}gradio_api/file={private}").status_code == 403
+    (own,) = httpx.post(f"{server}gradio_api/upload", files={"files": ("../../../own.txt", b"mine")}).json()
+    assert Path(own).name == "own.txt"
+    assert Path(own).parents[1].name == "uploads"
+    assert httpx.get(f"{server}gradio_api/file={own}").content == b"mine"
+    up = "/.." * len(Path(own).parents)
+    for way in (private, f"{own}{up}{private}", f"{Path(own).parent}{up}{private}".replace("..", "%2e%2e")):
+        answer = httpx.get(f"{server}gradio_api/file={way}")
+        assert answer.status_code in (403, 404), way

@@ -1,12 +1,19 @@
 """What the page takes: limits, and the probe that refuses a video before any work."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+import av
+
 from ..errors import InputError
 from ..video import Frame, VideoReader
+from ..video.pictures import PICTURE_SUFFIXES
+
+_LISTS = ("hls", "dash", "imf", "concat", "concatf")
+"""FFmpeg's names of what may show files of the server that the visitor has not uploaded."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,13 @@ def probe(path: str | PathLike[str], limits: Limits) -> None:
                 raise _too_long(path, limits, f"about {seconds:.0f} seconds")
             if reader.num_frames > limits.max_frames:
                 raise _too_many(path, limits)
+    if path.suffix.lower() not in PICTURE_SUFFIXES and (kind := _format(path)) in _LISTS:
+        raise InputError(f"{path} is a list of other files ({kind}), not a video; give the video itself")
+
+
+def _format(path: Path) -> str:
+    with av.open(os.path.abspath(path), options={"protocol_whitelist": "file"}) as container:
+        return container.format.name
 
 
 class LimitedReader(VideoReader):
