@@ -402,7 +402,7 @@ def test_events_are_those_of_a_phase_though_it_was_decoded_in_pieces():
     pieces, rows = [], []
     for start, warm in ((20, 5), (0, 0)):  # not in order of time, as the longest come first
         at = np.arange(start - warm, start + 20)
-        pieces.append(ScoredPiece(sequence, at, at >= start, at >= start, 0))
+        pieces.append(ScoredPiece(sequence, at, at >= start, at >= start, 0, int(at[0])))
         rows.append(at[at >= start])
     columns = {"labels": labels[np.concatenate(rows)], "decisions": decisions[np.concatenate(rows)]}
     (score,) = events_of_pieces(pieces, columns)

@@ -98,7 +98,7 @@ def test_features_are_what_the_branch_says_of_every_phase(filmed, branch, tmp_pa
     assert len(phases) > 1  # of 25 frames a second, 10 are seen at a time
     assert lost
     assert change > 0.1  # a neighbour's features would be seen
-    for index, (one, _, _, (number, start)) in enumerate(cut.held_out.pieces):
+    for index, (one, _, _, _, number, start) in enumerate(cut.held_out.pieces):
         scored = kept.held_out[index]
         compare(scored, expected(one, number)[start:][: len(scored["scored"])])
 
