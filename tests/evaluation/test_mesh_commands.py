@@ -54,7 +54,7 @@ def others(layout, tmp_path_factory) -> Path:
     turn = Rotation.from_euler("xyz", [20, 160, -10], degrees=True).as_matrix()
     for row, number in enumerate(layout.numbers(1)):
         write_obj(folder / SEQUENCE / f"{number}.obj", 1010 * face(0, (row + 1) / 3) @ turn.T + 400)
-    write_obj(folder / SEQUENCE / "neutral.obj", 1010 * face(0, 0.0) @ turn.T + 400)
+    write_obj(folder / SEQUENCE / "neutral.obj", 1010 * face(0, 0.0))  # at rest it lies elsewhere
     return folder
 
 

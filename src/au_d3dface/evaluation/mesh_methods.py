@@ -203,14 +203,15 @@ class FolderMethod:
         if self.regions is not None or not of_face:
             return _with_files(FacePart(), self.regions, meshes, self.name)
         reference, part = _mesh_part(self.reference, self.name)
-        rest = meshes.vertices[0] if meshes.neutral is None else meshes.neutral
-        if len(rest) != len(reference):
+        first = meshes.vertices[0]
+        if len(first) != len(reference):
             raise InputError(
-                f"{self.name}: meshes here have {len(rest)} vertices, and those of {self.reference} {len(reference)}; "
+                f"{self.name}: meshes here have {len(first)} vertices, and those of {self.reference} {len(reference)}; "
                 "give meshes of one topology"
             )
-        # Vertex to vertex: where this sequence lies beside that in which the face was found.
-        beside = Similarity.of_correspondences(rest, reference)
+        # Vertex to vertex: where this sequence begins beside the mesh on which the face was found. The face at rest may
+        # lie elsewhere than the moving ones.
+        beside = Similarity.of_correspondences(first, reference)
         placed = part.to_head or Similarity()
         rotation = placed.rotation @ beside.rotation
         return FacePart(part.regions, Similarity(rotation, 1.0, placed(beside.translation)))
