@@ -215,7 +215,7 @@ def test_two_visitors_at_once(browser: Any, server: str, clip: Path) -> None:
         time.sleep(0.2)
     assert not folder.exists()
     assert Path(links[1].split("file=")[1]).is_file()
-    uploads = folder.parents[1] / "uploads"
+    uploads = folder.parent / "uploads"
     assert [path.name for path in uploads.rglob("*.mp4")] == [clip.name]  # both gave the same; one page shows it still
     pages[1].click('#video button[aria-label="Clear"]')
     deadline = time.monotonic() + 60

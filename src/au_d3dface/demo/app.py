@@ -1,5 +1,6 @@
 """The page itself, in gradio: what people choose on the left, the player with everything else beside it."""
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -232,7 +233,7 @@ def build_app(
             with gr.Column(scale=3, min_width=320):
                 player = gr.HTML(
                     "",
-                    html_template=(HERE / "player.html").read_text(),
+                    html_template=_player(),
                     css_template=(HERE / "player.css").read_text(),
                     js_on_load="\n".join(
                         (HERE / name).read_text() for name in ("player_face.js", "player_timeline.js", "player.js")
@@ -289,6 +290,12 @@ def _about_face_models() -> str:
     if "ict" in _face_models():
         return "facemesh has 468 vertices, ict 9,409; the action units are the same."
     return "468 vertices. The dense ict needs files that are not on this machine."
+
+
+def _player() -> str:
+    """The player's page, with its picture inside."""
+    picture = base64.b64encode((HERE / "preview.jpg").read_bytes()).decode()
+    return (HERE / "player.html").read_text().replace("PREVIEW", f"data:image/jpeg;base64,{picture}")
 
 
 def _privacy(limits: Limits, local: bool) -> str:

@@ -4,6 +4,7 @@ const find = (what) => element.querySelector(what);
 const video = find("video"), face = new FaceView(find("canvas.face"));
 const timeline = new Timeline(find(".timeline"), seek, choose);
 let state = null, scene = null, person = null, unit = -1, now = 0, playing = false, painted = 0;
+const INSIDE = 1e-3;  // seconds past the beginning of a frame, or rounding would show the one before
 let chunks = 0, source = "video", playable = true, pending = null;
 
 const address = (path) => `${(window.gradio_config?.root || "").replace(/\/$/, "")}/gradio_api/file=` +
@@ -176,7 +177,7 @@ function chips(frame) {
 function seek(seconds) {
   now = Math.max(0, Math.min(seconds, timeline.end));
   if (playable && video.readyState > 0) {
-    if (video.seeking) pending = now; else video.currentTime = now;
+    if (video.seeking) pending = now + INSIDE; else video.currentTime = now + INSIDE;
   }
   draw();
 }
@@ -229,7 +230,7 @@ function pause() {
 
 if (video.requestVideoFrameCallback) {  // tells which frame is on the screen
   const framed = (_, frame) => {
-    if (scene && playable && !timeline.held) { now = Math.min(frame.mediaTime, timeline.end); if (playing) draw(); }
+    if (scene && playable && playing && !timeline.held) { now = Math.min(frame.mediaTime, timeline.end); draw(); }
     video.requestVideoFrameCallback(framed);
   };
   video.requestVideoFrameCallback(framed);
