@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -68,7 +69,9 @@ def kill_when(started: list[BaseProcess], ready: Callable[[], bool], seconds: fl
 def _work(work: Callable[[Any], None], content: Any, variables: dict[str, str]) -> None:
     import torch
     from accelerate.state import AcceleratorState, GradientState, PartialState
+    from tqdm import tqdm
 
+    tqdm.set_lock(threading.RLock())  # else all share one, which a process that is killed takes along for ever
     os.environ.update(variables)
     AcceleratorState._reset_state(reset_partial_state=True)  # what this process has inherited
     GradientState._reset_state()
