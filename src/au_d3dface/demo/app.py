@@ -243,6 +243,8 @@ def build_app(
                 )
         choices = [faces, face_model, extras, model]
         asked: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        # Through the queue, without which gradio does not show what went wrong, but past all who wait in it.
+        at_once: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
         shown: dict[str, Any] = {
             "outputs": [player, status],
             "concurrency_limit": 1,
@@ -252,8 +254,8 @@ def build_app(
             "api_visibility": "private",
         }
         events = [
-            run.click(admit, **asked).success(reconstruct, [video, *choices], api_name="page", **shown),
-            try_sample.click(admit, **asked).success(sample, choices, api_name="sample", **shown),
+            run.click(admit, **at_once).success(reconstruct, [video, *choices], api_name="page", **shown),
+            try_sample.click(admit, **at_once).success(sample, choices, api_name="sample", **shown),
         ]
         video.change(show, video, **asked)
         stop.click(cancel, None, [player, status], cancels=events, queue=False, api_visibility="private")

@@ -65,7 +65,8 @@ def serving(
     try:
         page = build_app(visits, limits, pipelines, local, lend, by_path=mcp and local)
         try:
-            _, address, _ = page.queue(max_size=limits.max_waiting, default_concurrency_limit=1).launch(
+            # Its own refusal has no words of ours; the page refuses before, and this is for programs.
+            _, address, _ = page.queue(max_size=2 * limits.max_waiting + 8, default_concurrency_limit=1).launch(
                 server_name=host,
                 server_port=port,
                 prevent_thread_lock=True,
