@@ -220,7 +220,7 @@ def test_two_visitors_at_once(browser: Any, server: str, clip: Path) -> None:
     pages[1].click('#video button[aria-label="Clear"]')
     deadline = time.monotonic() + 60
     while list(uploads.rglob("*.mp4")) and time.monotonic() < deadline:
-        time.sleep(0.2)
+        pages[1].wait_for_timeout(200)  # the browser's requests go on meanwhile
     assert not list(uploads.rglob("*.mp4"))
     pages[1].close()
 
