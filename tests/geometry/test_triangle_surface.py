@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_surfaces import head, on_surface
+from made_surfaces import head, on_surface, sphere
 
 from au_d3dface.geometry import TriangleSurface, axis_angle_to_matrix, closest_on_triangles
 from au_d3dface.geometry.triangle_surface import NearestFollower
@@ -59,6 +59,19 @@ def test_points_that_move_are_followed_exactly(seed, steps):
         assert np.linalg.norm(points - found.points, axis=-1) == pytest.approx(found.distances, rel=1e-12, abs=1e-15)
     with pytest.raises(ValueError, match="points must be finite"):
         follower.nearest(np.full((100, 3), np.nan))
+
+
+def test_points_in_the_middle_are_followed_exactly_and_nothing_is_noted_of_them():
+    """Every triangle of a ball is as near to its middle as any other."""
+    vertices, faces = sphere(2000)
+    surface = TriangleSurface(vertices, faces)
+    points = np.array([[0.0, 0, 0], [1e-3, 0, 0], [0.95, 0, 0]])
+    follower = NearestFollower(surface, points)
+    for step in (0.0, 1e-4, 1e-4):
+        points = points + np.array([0, step, step])
+        expected = surface.nearest(points).distances
+        assert follower.nearest(points).distances == pytest.approx(expected, rel=1e-12)
+    assert set(follower._rows.tolist()) == {2}
 
 
 def test_one_triangle_and_fewer_pieces_than_are_looked_up():

@@ -6,6 +6,7 @@ triangle already measured is left out. What is left is measured exactly, whole t
 result is that of comparing all with all. Centroids are looked up in a k-d tree.
 """
 
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,10 @@ _LOOK_UPS = (24, 64)
 # Pairs of point and triangle measured at once, which then stay in the processor's cache, and points looked up at once.
 _PAIRS = 4096
 _POINTS = 4096
+# What a point that is followed may move before it is anchored anew, in radii of the largest piece.
+_MARGIN = 0.1
+# A point with more pieces within reach, such as the middle of a ball, is looked up anew each time.
+_NOTED = 1000
 # Distances are rounded; a triangle is left out only if it is farther by more than that.
 _SLACK = 1e-9
 
@@ -86,10 +91,10 @@ class TriangleSurface:
             self._search(points[part], Nearest(found.points[part], found.distances[part], found.triangles[part]))
         return found
 
-    def _search(self, points: np.ndarray, found: Nearest, look_ups: tuple[int, ...] = _LOOK_UPS) -> None:
+    def _search(self, points: np.ndarray, found: Nearest) -> None:
         """Brings `found`, of the same points, down to the nearest triangles."""
         left = np.arange(len(points))
-        for count in look_ups:
+        for count in _LOOK_UPS:
             away, near = self._look_up(points[left], count)
             self._measure(points, left, self._owners[near[:, 0]], found)
             left = left[~self._sift(points, left, away, near, found)]
@@ -139,8 +144,10 @@ class TriangleSurface:
 class NearestFollower:
     """`TriangleSurface.nearest` for points that move little from call to call, as in an alignment; as exact.
 
-    The pieces found near a point serve again: when it has moved by m, their centroids and all others are nearer by m at
-    most. A point for which that proves too little is looked up anew.
+    Where a point is first, its anchor, all pieces are noted whose balls come within its reach, which is a little more
+    than its distance. When it has moved by m, whatever was not noted is no nearer than its reach less m; while that is
+    more than the distance of the triangle that was the nearest before, only what was noted is looked at. A point for
+    which that proves too little is anchored anew.
     """
 
     def __init__(self, surface: TriangleSurface, points: np.ndarray) -> None:
@@ -148,30 +155,61 @@ class NearestFollower:
         self._surface = surface
         self._anchors = np.array(points, np.float64)
         check_finite(self._anchors, "points")
-        self._away, self._near = surface._look_up(self._anchors, _LOOK_UPS[0])
-        self._triangles = surface._owners[self._near[:, 0]]
+        self._reach = np.full(len(self._anchors), -1.0)  # nothing is noted yet
+        self._rows = self._near = np.zeros(0, np.int64)  # points, and triangles whose pieces come within their reach
+        self._gaps = np.zeros(0)  # from the anchor to the nearest ball around one of these pieces
+        self._triangles = surface._owners[surface._tree.query(self._anchors)[1]]
 
     def nearest(self, points: np.ndarray) -> Nearest:
         """As `TriangleSurface.nearest`, of the points' new places (P, 3)."""
         surface, points = self._surface, np.asarray(points, np.float64)
         check_finite(points, "points")
         found = Nearest(np.empty_like(points), np.full(len(points), np.inf), np.zeros(len(points), np.int64))
-        rows = np.arange(len(points))
-        surface._measure(points, rows, self._triangles, found)
+        surface._measure(points, np.arange(len(points)), self._triangles, found)
         moved = np.linalg.norm(points - self._anchors, axis=-1) * (1 + _SLACK)
-        left = rows[~surface._sift(points, rows, self._away - moved[:, None], self._near, found)]
-        again = left[moved[left] > 0]
-        self._anchors[again] = points[again]
-        self._away[again], self._near[again] = surface._look_up(points[again], _LOOK_UPS[0])
-        sure = np.zeros(len(points), bool)
-        sure[again] = surface._sift(points, again, self._away[again], self._near[again], found)
-        left = left[~sure[left]]
-        some = Nearest(*(part[left] for part in found))
-        surface._search(points[left], some, _LOOK_UPS[1:])
-        for whole, part in zip(found, some, strict=True):
-            whole[left] = part
+        lost = np.flatnonzero(found.distances + moved > self._reach * (1 - _SLACK))
+        if len(lost):
+            surface._measure(points, lost, surface._owners[surface._tree.query(points[lost])[1]], found)
+            self._anchor(points, lost, found)
+            moved[lost] = 0.0
+        bound = found.distances + moved + _SLACK * (self._reach + surface._largest)
+        near = self._gaps <= bound[self._rows]
+        surface._measure(points, self._rows[near], self._near[near], found)
         self._triangles = found.triangles
         return found
+
+    def _anchor(self, points: np.ndarray, lost: np.ndarray, found: Nearest) -> None:
+        """Notes anew what is within reach of points[lost], which are no farther from the surface than `found` says."""
+        surface = self._surface
+        reach = found.distances[lost] + 2 * _MARGIN * surface._largest
+        # Beyond the reach by rounding alone: what is noted too much does no harm.
+        radii = (reach + surface._largest) * (1 + _SLACK) + np.finfo(float).tiny
+        counts = surface._tree.query_ball_point(points[lost], radii, return_length=True)
+        many, few = lost[counts > _NOTED], lost[counts <= _NOTED]
+        self._anchors[lost] = points[lost]
+        self._reach[lost] = np.where(counts > _NOTED, -1.0, reach)
+        for start in range(0, len(many), _POINTS):
+            rows = many[start : start + _POINTS]
+            some = Nearest(*(part[rows] for part in found))
+            surface._search(points[rows], some)
+            for whole, part in zip(found, some, strict=True):
+                whole[rows] = part
+        within = surface._tree.query_ball_point(points[few], radii[counts <= _NOTED])
+        row = np.repeat(few, counts[counts <= _NOTED])
+        piece = np.fromiter(chain.from_iterable(within), np.int64, len(row))
+        away = points[row] - surface._tree.data[piece]
+        gap = np.sqrt(_dot(away.T, away.T)) - surface._radii[piece]
+        noted = gap <= self._reach[row] + _SLACK * (self._reach[row] + surface._largest)
+        kept = ~np.isin(self._rows, lost)
+        rows = np.concatenate([self._rows[kept], row[noted]])
+        triangles = np.concatenate([self._near[kept], surface._owners[piece[noted]]])
+        gaps = np.concatenate([self._gaps[kept], gap[noted]])
+        # In order of the points, as `_measure` wants them, and a triangle once, at the gap of its nearest piece.
+        number = rows * len(surface.triangles) + triangles
+        order = np.argsort(number, kind="stable")
+        first = np.flatnonzero(np.diff(number[order], prepend=-1))
+        self._rows, self._near = rows[order][first], triangles[order][first]
+        self._gaps = np.minimum.reduceat(gaps[order], first) if len(first) else gaps
 
 
 def closest_on_triangles(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
