@@ -17,7 +17,6 @@ import pytest
 from au_d3dface.demo.jobs import Cancelled, Job, described
 from au_d3dface.demo.limits import Limits
 from au_d3dface.demo.live import tapped
-from au_d3dface.demo.memory import keep_large_arrays_apart
 from au_d3dface.demo.visits import link_or_copy
 from au_d3dface.errors import InputError, NoFaceError
 from au_d3dface.export.formats import FORMATS
@@ -143,7 +142,6 @@ def test_memory_goes_back(make_job, clip):
     """More of them in tests/benchmarks/page_speed.py. Arrays that were kept would be some 15 MB a video."""
     if not sys.platform.startswith("linux"):
         pytest.skip("reads /proc")
-    keep_large_arrays_apart()
     resident = []
     for _ in range(6):
         job = make_job(clip)

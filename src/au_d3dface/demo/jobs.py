@@ -4,6 +4,8 @@
 """
 
 import contextvars
+import ctypes
+import gc
 import logging
 import queue
 import shutil
@@ -23,7 +25,6 @@ from ..export.formats import DEFAULT_FORMATS, FORMATS
 from ..pipeline_au_d3dface import AUD3DFacePipeline, Reconstruction
 from .limits import LimitedReader, Limits, probe
 from .live import tapped
-from .memory import give_back
 from .scene import pack_scene
 from .zero_gpu import Lend
 
@@ -173,7 +174,7 @@ class Job:
             self._queue.put(Cancelled() if self.cancelled else self._told_to_people(error))
         finally:
             self._finished(self)
-            give_back()
+            _give_memory_back()
 
     def _compute(self) -> None:
         self._began = time.perf_counter()
@@ -266,6 +267,17 @@ class Job:
     def _without_folder(self, text: str) -> str:
         """People know their file by its name; the server's folder is nobody's business."""
         return text.replace(f"{self.folder}/", "")
+
+
+def _give_memory_back() -> None:
+    """Collects what hangs together in circles (figures, trackers), and gives the free pages back to the system.
+
+    A job's arrays come and go in many threads (MediaPipe's, torch's, its own), and glibc keeps what they free: nothing
+    is held, but a server's memory would creep up from video to video, by holes that no later array fits into.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def described(name: str) -> str:

@@ -15,7 +15,6 @@ from ..video import VideoReader, VideoWriter
 from .app import build_app
 from .jobs import Cancelled, Job
 from .limits import Limits
-from .memory import keep_large_arrays_apart
 from .pipelines import Pipelines
 from .visits import Visits
 from .zero_gpu import zero_gpu
@@ -50,7 +49,6 @@ def serving(
         UsageError: the port is taken, or the host is not this machine's.
         AUD3DFaceError: the checkpoint or device cannot be had.
     """
-    keep_large_arrays_apart()
     limits = limits or Limits()
     lend = zero_gpu()
     pipelines = Pipelines(model, device if lend is None else "cpu")  # the server of such a Space has no GPU itself
