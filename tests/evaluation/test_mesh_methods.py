@@ -134,20 +134,6 @@ def _coarse(prepared: Path, truth: MultifaceTruth):
 
 
 @pytest.fixture(scope="module")
-def kit_file(kit_arrays, tmp_path_factory) -> Path:
-    """The made-up kit, with all the names of the real one."""
-    arrays = dict(kit_arrays)
-    names = list(load_tracker_response().expression_names)
-    rows = [list(arrays["expression_names"]).index(n) if n in arrays["expression_names"] else None for n in names]
-    moved = arrays["expression_delta"]
-    arrays["expression_delta"] = np.stack([np.zeros_like(moved[0]) if row is None else moved[row] for row in rows])
-    arrays["expression_names"] = np.array(names)
-    path = tmp_path_factory.mktemp("whole-kit") / "kit.npz"
-    np.savez(path, **arrays)
-    return path
-
-
-@pytest.fixture(scope="module")
 def people(tmp_path_factory) -> Path:
     """A shard of four people, in the first of whom no face was found."""
     sampler = SequenceSampler(load_tracker_response(), settings=SequenceSettings(seconds=0.5, missing=0.0), seed=5)
