@@ -9,7 +9,7 @@ from made_surfaces import head
 from au_d3dface.cli import main
 from au_d3dface.errors import InputError
 from au_d3dface.evaluation.face_parts import part_of_mesh, read_regions
-from au_d3dface.evaluation.mesh_folders import read_meshes, unit_of
+from au_d3dface.evaluation.frame_meshes import read_mesh_folder, unit_of
 
 VERTICES, FACES = head(300)
 
@@ -59,13 +59,13 @@ def test_other_topology(folders, capsys):
     (folder / "1.obj").write_text(rows)
     (folder / "2.obj").write_text(rows + "v 0 0 0\n")
     assert status(folders) == 4
-    assert "2.obj has 301 vertices, but 1.obj has 300" in capsys.readouterr().err
+    assert "several topologies: 1.obj has 300 vertices and 2.obj 301" in capsys.readouterr().err
     write(folders / "mine" / "a.npz", faces=FACES + 1)
     (folder / "1.obj").unlink()
     (folder / "2.obj").unlink()
     folder.rmdir()
     assert status(folders) == 4
-    assert "faces name vertices that its 300-vertex meshes lack" in capsys.readouterr().err
+    assert "has triangles of vertices that it does not hold (300 vertices" in capsys.readouterr().err
 
 
 def test_frames_that_differ(folders, capsys):
@@ -85,7 +85,7 @@ def test_empty_sequence(folders, capsys):
     assert "holds no meshes of the sequence a" in capsys.readouterr().err
     (folders / "mine" / "a").mkdir()
     assert status(folders) == 4
-    assert "is an empty sequence" in capsys.readouterr().err
+    assert "mine/a holds no meshes named by frame" in capsys.readouterr().err
     write(folders / "truth" / "a.npz", frames=())
     assert status(folders) == 4
     assert "truth/a.npz is an empty sequence" in capsys.readouterr().err
@@ -170,19 +170,19 @@ def test_npz_that_cannot_be_used(tmp_path):
     path = tmp_path / "a.npz"
     good = {"vertices": VERTICES[None].astype(np.float32), "frames": np.array([3]), "faces": FACES}
     for wrong, sentence in (
-        ({"vertices": good["vertices"][0]}, "vertices must be"),
-        ({"vertices": good["vertices"].astype(int)}, "vertices must be"),
-        ({"frames": np.array([3, 4])}, "frames must be 1 increasing"),
-        ({"frames": np.array([3.0])}, "frames must be"),
-        ({"faces": FACES[:, :2]}, "faces must be"),
-        ({"neutral_vertices": VERTICES[:5]}, "neutral_vertices must be"),
-        ({"frames": np.array([3], object)}, "cannot be read as an npz"),
+        ({"vertices": good["vertices"][0]}, "has vertices of shape"),
+        ({"vertices": good["vertices"].astype(int)}, "which is no face in metres"),
+        ({"frames": np.array([3, 4])}, r"has vertices of shape .* for \(2,\) frame numbers"),
+        ({"frames": np.array([3.0])}, "not one whole number a mesh"),
+        ({"faces": FACES[:, :2]}, "holds no triangles of three vertex numbers each"),
+        ({"neutral_vertices": VERTICES[:5]}, "has a face at rest of 5 vertices"),
+        ({"frames": np.array([3], object)}, "damaged or no npz file"),
     ):
         np.savez(path, **(good | wrong))
         with pytest.raises(InputError, match=sentence):
-            read_meshes(path)
+            read_mesh_folder(path, whole=False)
     np.savez(path, vertices=good["vertices"])
     with pytest.raises(InputError, match="has no array 'frames'"):
-        read_meshes(path)
+        read_mesh_folder(path, whole=False)
     np.savez(path, **good, neutral_vertices=VERTICES)
-    assert read_meshes(path).neutral.shape == VERTICES.shape
+    assert read_mesh_folder(path, whole=False).neutral.shape == VERTICES.shape

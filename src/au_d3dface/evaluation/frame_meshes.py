@@ -1,13 +1,14 @@
 """Meshes of one video that another method wrote, one file a frame: obj, ply or npz, in that method's own topology.
 
-    NAME=DIR        a method's name for tables and figures, and its folder
+    NAME=DIR        a method's name for figures, and its folder; folders of many videos are in mesh_folders
 
 - A frame's number is the last number in the file's name: `000012.obj`, `frame_12.ply`, `clip3_000012.npz`. It is the
   number that the truth, or the video counted from 1, has for the frame.
 - An npz holds `vertices` (V, 3) and, in one file at least, `faces` (F, 3). It may hold many frames: `vertices`
-  (T, V, 3) and `frame` or `frames` (T,), as our own sequence.npz does: a folder of `reconstruct` is one of meshes too.
-- Files whose names hold no number are no frames (`neutral.obj`, `template.ply`). Where the frames lack triangles, they
-  are taken from them.
+  (T, V, 3) and `frame` or `frames` (T,), as our own sequence.npz does: a folder of `reconstruct` is one of meshes too,
+  and so is such an npz alone.
+- Files whose names hold no number are no frames (`template.ply`). Where the frames lack triangles, they are taken from
+  them. `neutral.obj` or `.ply`, or `neutral_vertices` (V, 3) in an npz, is the face at rest.
 - All meshes have one topology. Lengths are metres, centimetres or millimetres: which, follows from the size of a head.
 """
 
@@ -23,15 +24,18 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..geometry.mesh_files import MESH_SUFFIXES, read_mesh_file
-from .mesh_folders import UNITS, unit_of
 
 SUFFIXES = (*MESH_SUFFIXES, ".npz")
+
+UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+SIZES = (0.08, 0.8)
+"""Metres that a face, or a head with its shoulders, is across: the longest side of its box."""
 
 _MAX_BYTES = 512 * 2**20
 """Of an array in an npz: more than minutes of meshes take."""
 
 _NUMBER = re.compile(r"\d+")
-_ARRAYS = ("vertices", "faces", "frame", "frames", "valid")
+_ARRAYS = ("vertices", "faces", "frame", "frames", "valid", "neutral_vertices")
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,9 @@ class FrameMeshes:
         name: of the method. path: of the folder.
         frames: (T,) int64 numbers, increasing; some may be missing.
         vertices: (T, V, 3) float32 metres, in the method's own frame of reference.
-        faces: (F, 3) int64.
+        faces: (F, 3) int64; F may be 0 where triangles were not asked for.
         unit: of the files, a key of `UNITS`.
+        neutral: (V, 3) float32 metres, the face at rest; None where the method has none.
     """
 
     name: str
@@ -52,6 +57,7 @@ class FrameMeshes:
     vertices: np.ndarray
     faces: np.ndarray
     unit: str
+    neutral: np.ndarray | None = None
 
     def at(self, frames: Iterable[int]) -> np.ndarray:
         """(K, V, 3): the meshes of these frames, in their order.
@@ -93,14 +99,15 @@ def parse_mesh_folders(texts: Sequence[str], taken: Sequence[str] = ()) -> dict[
 
 
 def read_mesh_folder(
-    path: str | PathLike[str], name: str | None = None, frames: Iterable[int] | None = None
+    path: str | PathLike[str], name: str | None = None, frames: Iterable[int] | None = None, whole: bool = True
 ) -> FrameMeshes:
-    """Reads the meshes of a folder.
+    """Reads the meshes of a video.
 
     Args:
-        path: the folder.
+        path: the folder, or an npz of many frames.
         name: of the method; the folder's if None.
         frames: the numbers that are wanted, so that no other file is read; None for all.
+        whole: False if frames may be missing, which are left out, and triangles too.
 
     Raises:
         InputError: the folder is missing or has no meshes, lacks a frame that is wanted, has two files for one frame,
@@ -109,17 +116,43 @@ def read_mesh_folder(
     """
     path = Path(path)
     files, others = _mesh_files(path)
-    meshes, faces = _read_frames(path, files, None if frames is None else {int(number) for number in frames})
+    wanted = None if frames is None else {int(number) for number in frames}
+    meshes, faces, neutral = _read_frames(path, files, wanted)
+    if whole and (missing := sorted((wanted or set()) - meshes.keys())):
+        there = mesh_frames(path)
+        raise InputError(
+            f"{path} has no mesh of frame {missing[0]} ({len(missing)} of {len(wanted or ())} frames are missing); it "
+            f"has {len(there)}, from {there[0]} to {there[-1]}"
+        )
+    if not meshes:
+        raise InputError(f"{path} is an empty sequence: it holds no mesh of a frame that is wanted")
     if faces is None:
         faces = _faces_of(others)
-    if faces is None:
+    if faces is None and whole:
         raise InputError(f"the meshes in {path} have no triangles; put one mesh with them beside, as template.obj")
     frames_there = np.array(sorted(meshes), np.int64)
     vertices = np.stack([meshes[number][0] for number in frames_there.tolist()])
     _check(path, vertices, faces)
     unit = _unit(path, vertices, faces, frames_there)
+    at_rest = next((file for file in others if file.stem == "neutral" and file.suffix.lower() != ".npz"), None)
+    if at_rest is not None:
+        neutral = _read_mesh(at_rest)[0]
+    if neutral is not None:
+        if neutral.shape != vertices.shape[1:]:
+            raise InputError(
+                f"{at_rest or path} has a face at rest of {len(neutral)} vertices, but the meshes in {path} have "
+                f"{vertices.shape[1]}; give one topology"
+            )
+        _check(at_rest or path, neutral, faces)
+        neutral = (neutral * UNITS[unit]).astype(np.float32)
     return FrameMeshes(
-        name or path.name, path, frames_there, (vertices * UNITS[unit]).astype(np.float32), faces.astype(np.int64), unit
+        name or path.name,
+        path,
+        frames_there,
+        (vertices * UNITS[unit]).astype(np.float32),
+        np.empty((0, 3), np.int64) if faces is None else faces.astype(np.int64),
+        unit,
+        neutral,
     )
 
 
@@ -133,11 +166,38 @@ def mesh_frames(path: str | PathLike[str]) -> list[int]:
     for number, file in _mesh_files(Path(path))[0]:
         held = _held_frames(file) if file.suffix.lower() == ".npz" else None
         numbers |= {number} if held is None else set(held.tolist())
+    if not numbers:
+        raise InputError(f"{path} is an empty sequence: it holds no mesh")
     return sorted(numbers)
+
+
+def mesh_files(path: Path) -> list[Path]:
+    """All files that `read_mesh_folder` may read. Raises InputError as `mesh_frames` does."""
+    files, others = _mesh_files(path)
+    return sorted({*(file for _, file in files), *others})
+
+
+def unit_of(vertices: np.ndarray, path: Path) -> str:
+    """Of UNITS, the one in which a (V, 3) mesh has the size of a face or head.
+
+    Raises:
+        InputError: in none.
+    """
+    size = float(np.ptp(vertices, axis=0).max())
+    for unit, metres in UNITS.items():
+        if SIZES[0] <= metres * size <= SIZES[1]:
+            return unit
+    raise InputError(
+        f"{path}: a mesh is {size:.4g} across, which is no face in metres, centimetres or millimetres; write metres"
+    )
 
 
 def _mesh_files(path: Path) -> tuple[list[tuple[int, Path]], list[Path]]:
     """Files of frames by number, and those whose names hold none."""
+    if path.suffix.lower() == ".npz" and path.is_file():
+        if _held_frames(path) is None:
+            raise InputError(f"{path} has no array 'frames'; write vertices (T, V, 3), frames (T,) and faces (F, 3)")
+        return [(0, path)], []
     try:
         found = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
     except FileNotFoundError:
@@ -183,17 +243,17 @@ def _held_frames(file: Path) -> np.ndarray | None:
 
 def _read_frames(
     path: Path, files: list[tuple[int, Path]], wanted: set[int] | None
-) -> tuple[dict[int, tuple[np.ndarray, Path]], np.ndarray | None]:
-    """By frame its (V, 3) vertices and file; and the triangles that all files with any have."""
+) -> tuple[dict[int, tuple[np.ndarray, Path]], np.ndarray | None, np.ndarray | None]:
+    """By frame its (V, 3) vertices and file; the triangles that all files with any have; the face at rest of an npz."""
     meshes: dict[int, tuple[np.ndarray, Path]] = {}
-    faces, of = None, None
+    faces, of, neutral = None, None, None
     for number, file in files:
         many = file.suffix.lower() == ".npz" and (held := _held_frames(file)) is not None
         if wanted is not None and not wanted & (set(held.tolist()) if many else {number}):
             continue
-        for frame, mesh, triangles in _meshes_of(file, number):
-            if wanted is not None and frame not in wanted:
-                continue
+        read, triangles, rest = _meshes_of(file, number, wanted)
+        neutral = neutral if rest is None else rest
+        for frame, mesh in read:
             if frame in meshes:
                 raise InputError(f"{path} has two meshes of frame {frame}, in {meshes[frame][1].name} and {file.name}")
             first = next(iter(meshes.values()), (mesh, file))
@@ -211,36 +271,43 @@ def _read_frames(
                     "own folder"
                 )
             faces, of = triangles, file
-    if missing := sorted((wanted or set()) - meshes.keys()):
-        there = mesh_frames(path)
-        raise InputError(
-            f"{path} has no mesh of frame {missing[0]} ({len(missing)} of {len(wanted or ())} frames are missing); it "
-            f"has {len(there)}, from {there[0]} to {there[-1]}"
-        )
-    return meshes, faces
+    return meshes, faces, neutral
 
 
-def _meshes_of(file: Path, number: int) -> list[tuple[int, np.ndarray, np.ndarray | None]]:
-    """Frame, (V, 3) vertices and triangles of everything in a file."""
+def _meshes_of(
+    file: Path, number: int, wanted: set[int] | None
+) -> tuple[list[tuple[int, np.ndarray]], np.ndarray | None, np.ndarray | None]:
+    """Frames with (V, 3) vertices, those that are wanted; triangles and the face at rest, where a file holds them."""
     if file.suffix.lower() != ".npz":
-        return [(number, *_read_mesh(file))]
+        vertices, faces = _read_mesh(file)
+        return [(number, vertices)], faces, None
     arrays = _arrays(file, _ARRAYS)
     if "vertices" not in arrays:
         raise InputError(f"{file} has no array 'vertices'")
     vertices, faces = arrays["vertices"], arrays.get("faces")
+    faces = None if faces is None or not faces.size else faces
     numbers = arrays.get("frame", arrays.get("frames"))
     if numbers is None:
         if vertices.ndim != 2:
             raise InputError(f"{file} has vertices of shape {vertices.shape}; one mesh is (V, 3), many need 'frame'")
         _check(file, vertices, faces)
-        return [(number, vertices, faces)]
+        return [(number, vertices)], faces, None
     if vertices.ndim != 3 or numbers.shape != vertices.shape[:1]:
         raise InputError(f"{file} has vertices of shape {vertices.shape} for {numbers.shape} frame numbers")
     rows = arrays.get("valid", np.ones(len(numbers), bool))
-    if not rows.any():
-        return []
-    _check(file, vertices[rows], faces)
-    return [(int(frame), mesh, faces) for frame, mesh in zip(numbers[rows], vertices[rows], strict=True)]
+    if wanted is not None:
+        rows = rows & np.isin(numbers, list(wanted))
+    numbers, vertices = numbers[rows], vertices[rows]
+    if len(numbers):
+        holed = ~np.isfinite(vertices).all((1, 2)) if vertices.dtype.kind == "f" else np.zeros(len(numbers), bool)
+        if holed.any():
+            raise InputError(
+                f"{file}: the mesh of frame {int(numbers[holed][0])} holds coordinates that are not finite; leave out "
+                "the frames without a face"
+            )
+        _check(file, vertices, faces)
+    meshes = [(int(frame), mesh) for frame, mesh in zip(numbers, vertices, strict=True)]
+    return meshes, faces, arrays.get("neutral_vertices")
 
 
 def _faces_of(files: list[Path]) -> np.ndarray | None:
@@ -251,9 +318,9 @@ def _faces_of(files: list[Path]) -> np.ndarray | None:
     return None
 
 
-def _unit(path: Path, vertices: np.ndarray, faces: np.ndarray, frames: np.ndarray) -> str:
+def _unit(path: Path, vertices: np.ndarray, faces: np.ndarray | None, frames: np.ndarray) -> str:
     """Of UNITS, that of all meshes; vertices in no triangle do not count."""
-    used = vertices[:, np.unique(faces)]
+    used = vertices if faces is None else vertices[:, np.unique(faces)]
     units = [unit_of(mesh, path) for mesh in used]
     for frame, unit in zip(frames, units, strict=True):
         if unit != units[0]:

@@ -29,7 +29,8 @@ from ..video import sample_frames, spread_samples
 from ..video.pictures import read_picture
 from ..video_processing_au_d3dface import crop_face, normalise_crops
 from .face_parts import FacePart, check_regions, part_of_mesh, part_of_model, read_regions
-from .mesh_folders import find_sequence, mesh_paths, read_meshes
+from .frame_meshes import mesh_files, mesh_frames, read_mesh_folder
+from .mesh_folders import find_sequence
 from .truths import MultifaceTruth, PersonTruth, Truth
 
 
@@ -188,15 +189,14 @@ class FolderMethod:
 
     def files(self, truth: Truth) -> list[Path]:
         path = find_sequence(self.folder, truth.names)
-        own = [path] if path.suffix == ".npz" else [*mesh_paths(path).values(), *sorted(path.glob("neutral.*"))]
-        return [*own, self.reference]
+        return [*mesh_files(path), self.reference]
 
     def settings(self) -> dict[str, Any]:
         return {}
 
     def meshes(self, truth: Truth) -> MethodMeshes:
         path = find_sequence(self.folder, truth.names)
-        found = read_meshes(path, truth.frames)
+        found = read_mesh_folder(path, frames=truth.frames, whole=False)
         return MethodMeshes(found.frames, frozenset(), found.vertices, found.neutral, found.faces, found.unit)
 
     def part(self, meshes: MethodMeshes, of_face: bool) -> FacePart:
@@ -368,8 +368,7 @@ def _model_part(name: str, path: str | None) -> FacePart:
 @lru_cache(maxsize=8)
 def _mesh_part(path: Path, name: str) -> tuple[np.ndarray, FacePart]:
     """The face at rest of a sequence, or else its first mesh, and the face on it."""
-    first = None if path.suffix == ".npz" else [next(iter(mesh_paths(path)))]
-    found = read_meshes(path, first)
+    found = read_mesh_folder(path, frames=mesh_frames(path)[:1], whole=False)
     rest = found.vertices[0] if found.neutral is None else found.neutral
     return rest, part_of_mesh(rest, found.faces, f"the meshes of {name}")
 

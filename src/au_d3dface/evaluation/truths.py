@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..face_models import FaceMesh, ICTFaceKit
 from ..geometry import Similarity, similarity_alignment
 from .face_parts import part_of_mesh
-from .mesh_folders import mesh_paths, read_meshes
+from .frame_meshes import mesh_files, mesh_frames, read_mesh_folder
 from .synthetic import read_sequence
 from .true_meshes import KitTruth
 
@@ -106,24 +106,23 @@ class FolderTruth:
     @classmethod
     def of(cls, name: str, path: Path, every: int = 1) -> "FolderTruth":
         """Raises InputError where the sequence is empty or cannot be read."""
-        numbers = read_meshes(path).frames.tolist() if path.suffix == ".npz" else list(mesh_paths(path))
-        return cls(name, path, tuple(numbers[::every]))
+        return cls(name, path, tuple(mesh_frames(path)[::every]))
 
     @property
     def names(self) -> tuple[str, ...]:
         return (self.name,)
 
     def files(self) -> list[Path]:
-        return [self.path] if self.path.suffix == ".npz" else list(mesh_paths(self.path).values())
+        return mesh_files(self.path)
 
     def load(self, frames: Sequence[int]) -> TrueSurfaces:
-        found = read_meshes(self.path, frames)
+        found = read_mesh_folder(self.path, frames=frames, whole=False)
         if not len(found.faces):
             raise InputError(f"{self.path} has no triangles, so that it is no surface to measure from; give its faces")
         return TrueSurfaces(found.vertices, found.faces, found.unit)
 
     def to_head(self) -> Similarity:
-        found = read_meshes(self.path, self.frames[:1])
+        found = read_mesh_folder(self.path, frames=self.frames[:1], whole=False)
         rest = found.vertices[0] if found.neutral is None else found.neutral
         placed = part_of_mesh(rest, found.faces, str(self.path)).to_head
         assert placed is not None  # of a mesh it is always known
