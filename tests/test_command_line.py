@@ -1,12 +1,14 @@
-"""Interrupts that a library swallows are not lost."""
+"""Interrupts that a library swallows are not lost; NAME=PATH options."""
 
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from au_d3dface.command_line import Interrupts, ProgressBar
+from au_d3dface.command_line import Interrupts, ProgressBar, named_paths
+from au_d3dface.errors import UsageError
 
 
 def work(number):
@@ -31,3 +33,10 @@ def test_an_interrupt_that_was_swallowed_is_raised_at_the_next_progress(number):
     assert {each: signal.getsignal(each) for each in before} == before
     with ProgressBar(quiet=True) as progress:  # the next command is not interrupted by the last one's signal
         progress("export", 0, None)
+
+
+def test_named_paths():
+    assert named_paths(["DECA=a/b", " E = c=d"], "--meshes") == {"DECA": Path("a/b"), "E": Path("c=d")}
+    for pairs in (["DECA"], ["=a"], ["DECA="], ["A=b", "A=c"], ["coarse=a"]):
+        with pytest.raises(UsageError, match="--meshes"):
+            named_paths(pairs, "--meshes", taken=("coarse",))

@@ -3,10 +3,10 @@
 import argparse
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .errors import AUD3DFaceError
+from .errors import AUD3DFaceError, UsageError
 
 SAMPLE = "sample"
 """What stands for the clip that ships in the package."""
@@ -33,6 +33,32 @@ def add_landmarker_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--face-landmarker", metavar="FILE", help="a face_landmarker.task file, for a MediaPipe without bundled models"
     )
+
+
+def named_values(pairs: Sequence[str], option: str, taken: Sequence[str] = ()) -> dict[str, str]:
+    """What NAME=PATH pairs name, in their order.
+
+    Args:
+        option: that they were given to, for errors.
+        taken: names that mean something else already.
+
+    Raises:
+        UsageError: a pair is none, or a name comes twice or is taken.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not (name and equals and value):
+            raise UsageError(f"{option} takes NAME=PATH, such as {option} ours=some/folder, not {pair!r}")
+        if name in found or name in taken:
+            raise UsageError(f"{option} names {name!r} twice; give two names")
+        found[name] = value
+    return found
+
+
+def named_paths(pairs: Sequence[str], option: str, taken: Sequence[str] = ()) -> dict[str, Path]:
+    """The same with paths."""
+    return {name: Path(value).expanduser() for name, value in named_values(pairs, option, taken).items()}
 
 
 def exit_status(command: Callable[[], object], interrupted: str) -> int:

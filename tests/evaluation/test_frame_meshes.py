@@ -7,8 +7,8 @@ import pytest
 import trimesh
 from made_meshes import facemesh, head_of_flame_size
 
-from au_d3dface.errors import InputError, UsageError
-from au_d3dface.evaluation.frame_meshes import mesh_frames, parse_mesh_folders, read_mesh_folder
+from au_d3dface.errors import InputError
+from au_d3dface.evaluation.frame_meshes import mesh_frames, read_mesh_folder
 from au_d3dface.geometry.mesh_files import read_mesh_file as read_mesh
 
 HEAD, TRIANGLES = (array.numpy() for array in head_of_flame_size())
@@ -186,10 +186,3 @@ def test_missing_folders_and_frames(tmp_path):
         read_mesh_folder(tmp_path, frames=[1, 5])
     with pytest.raises(InputError, match="has no mesh of frame 5"):
         read_mesh_folder(tmp_path).at([5])
-
-
-def test_names_of_folders(tmp_path):
-    assert parse_mesh_folders(["DECA=a/b", "E=c=d"]) == {"DECA": Path("a/b"), "E": Path("c=d")}
-    for texts in (["DECA"], ["=a"], ["DECA="], ["A=b", "A=c"], ["coarse=a"]):
-        with pytest.raises(UsageError):
-            parse_mesh_folders(texts, taken=("coarse",))

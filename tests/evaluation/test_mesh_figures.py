@@ -312,8 +312,8 @@ def test_a_strip_refuses_bad_folders_before_the_video_is_read(tmp_path, capsys, 
     path = str(tmp_path / "f.png")
     for arguments, status, sentence in (
         (["--meshes", f"a={tmp_path / 'empty'}", "-o", path], 4, "holds no meshes"),
-        (["--meshes", str(tmp_path / "empty"), "-o", path], 2, "needs NAME=DIR"),
-        (["--meshes", f"refined={tmp_path}", "-o", path], 2, "two meshes by the name of 'refined'"),
+        (["--meshes", str(tmp_path / "empty"), "-o", path], 2, "takes NAME=PATH"),
+        (["--meshes", f"refined={tmp_path}", "-o", path], 2, "names 'refined' twice"),
         (["--frames", "1,1", "-o", path], 2, "different frame numbers"),
         (["-o", str(tmp_path / "f.pdf")], 2, "must end in .png"),
         (["-o", path], 3, "no face"),

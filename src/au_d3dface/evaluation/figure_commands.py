@@ -4,7 +4,14 @@ import argparse
 import warnings
 from pathlib import Path
 
-from ..command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
+from ..command_line import (
+    SAMPLE,
+    ProgressBar,
+    add_landmarker_option,
+    add_model_options,
+    input_path,
+    named_paths,
+)
 from ..errors import UsageError
 
 # Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
@@ -176,13 +183,12 @@ def _strip(options: argparse.Namespace) -> int:
         warnings.filterwarnings("ignore")
         from .figure_files import RASTER, check_figure
         from .figure_frames import chosen_frames, frames_of_folders, parse_frames, read_folders
-        from .frame_meshes import parse_mesh_folders
         from .labelled_clips import reconstructed
         from .strip_figure import strip_figure
 
         path = check_figure(options.output, RASTER)
         wanted = parse_frames(options.frames, options.columns)
-        folders = parse_mesh_folders(options.meshes, ("input", "coarse", "refined"))
+        folders = named_paths(options.meshes, "--meshes", ("input", "coarse", "refined"))
         shift = options.first_frame - 1
         there = frames_of_folders(folders, shift)
         video = input_path(options.video)
@@ -205,12 +211,11 @@ def _errors(options: argparse.Namespace) -> int:
         from .error_figure import error_figure
         from .figure_files import RASTER, check_figure
         from .figure_frames import parse_frames
-        from .frame_meshes import parse_mesh_folders
         from .labelled_clips import reconstructed
 
         path = check_figure(options.output, RASTER)
         wanted = parse_frames(options.frames, options.columns)
-        folders = parse_mesh_folders(options.meshes, TAKEN)
+        folders = named_paths(options.meshes, "--meshes", TAKEN)
         shown = wanted, options.columns
 
         def reconstruct(video: Path):

@@ -1,6 +1,6 @@
 """Meshes of one video that another method wrote, one file a frame: obj, ply or npz, in that method's own topology.
 
-    NAME=DIR        a method's name for figures, and its folder; folders of many videos are in mesh_folders
+Folders of many videos are in mesh_folders.
 
 - A frame's number is the last number in the file's name: `000012.obj`, `frame_12.ply`, `clip3_000012.npz`. It is the
   number that the truth, or the video counted from 1, has for the frame.
@@ -15,14 +15,14 @@
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, UsageError
+from ..errors import InputError
 from ..geometry.mesh_files import MESH_SUFFIXES, read_mesh_file
 
 SUFFIXES = (*MESH_SUFFIXES, ".npz")
@@ -74,28 +74,6 @@ class FrameMeshes:
                 f"asked for); it has {len(self.frames)}, from {self.frames[0]} to {self.frames[-1]}"
             )
         return self.vertices[rows]
-
-
-def parse_mesh_folders(texts: Sequence[str], taken: Sequence[str] = ()) -> dict[str, Path]:
-    """Folders by name of `NAME=DIR` arguments, in their order.
-
-    Args:
-        texts: the arguments.
-        taken: names that mean something else already, such as "coarse".
-
-    Raises:
-        UsageError: no `=`, an empty part, or a name given twice or taken.
-    """
-    folders: dict[str, Path] = {}
-    for text in texts:
-        name, equals, folder = text.partition("=")
-        name = name.strip()
-        if not (name and equals and folder.strip()):
-            raise UsageError(f"--meshes needs NAME=DIR, such as DECA=meshes/deca, not {text!r}")
-        if name in folders or name in taken:
-            raise UsageError(f"--meshes has two meshes by the name of {name!r}; give each method its own")
-        folders[name] = Path(folder.strip()).expanduser()
-    return folders
 
 
 def read_mesh_folder(
@@ -246,10 +224,10 @@ def _read_frames(
 ) -> tuple[dict[int, tuple[np.ndarray, Path]], np.ndarray | None, np.ndarray | None]:
     """By frame its (V, 3) vertices and file; the triangles that all files with any have; the face at rest of an npz."""
     meshes: dict[int, tuple[np.ndarray, Path]] = {}
-    faces, of, neutral = None, None, None
+    faces, of, neutral = None, path, None
     for number, file in files:
-        many = file.suffix.lower() == ".npz" and (held := _held_frames(file)) is not None
-        if wanted is not None and not wanted & (set(held.tolist()) if many else {number}):
+        held = _held_frames(file) if file.suffix.lower() == ".npz" else None
+        if wanted is not None and not wanted & ({number} if held is None else set(held.tolist())):
             continue
         read, triangles, rest = _meshes_of(file, number, wanted)
         neutral = neutral if rest is None else rest

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..command_line import ProgressBar
+from ..command_line import ProgressBar, named_paths, named_values
 from ..errors import UsageError
 
 if TYPE_CHECKING:  # heavy: the command line loads this module before it knows what is asked for
@@ -148,7 +148,7 @@ def _multiface(options: argparse.Namespace) -> int:
     def make(progress: ProgressBar) -> "Table1":
         from .table1 import folder_methods, load_uses, multiface_truths, prepared_methods
 
-        named, regions = _named(options.meshes, "--meshes"), _paths(options.regions, "--regions")
+        named, regions = named_values(options.meshes, "--meshes"), named_paths(options.regions, "--regions")
         truths, notes = multiface_truths(
             str(Path(options.data_dir).expanduser()),
             *(_list(getattr(options, name)) for name in ("subjects", "expressions", "cameras")),
@@ -157,7 +157,7 @@ def _multiface(options: argparse.Namespace) -> int:
             skip_missing=options.missing == "skip",
             ignore_distortion=options.ignore_distortion,
         )
-        uses = load_uses(_named(options.checkpoint, "--checkpoint"), _device(options))
+        uses = load_uses(named_values(options.checkpoint, "--checkpoint"), _device(options))
         models = {"flame": options.flame, "ict": options.ict_facekit}
         folders = [Path(folder).expanduser() for folder in options.prepared]
         methods = [
@@ -174,10 +174,10 @@ def _meshes(options: argparse.Namespace) -> int:
     def make(progress: ProgressBar) -> "Table1":
         from .table1 import folder_methods, folder_truths
 
-        regions = _paths(options.regions, "--regions")
+        regions = named_paths(options.regions, "--regions")
         truth = Path(options.truth).expanduser()
         truths = folder_truths(truth, options.every)
-        methods = folder_methods(_paths(options.meshes, "--meshes"), truths, regions)
+        methods = folder_methods(named_paths(options.meshes, "--meshes"), truths, regions)
         return _table(options, progress, f"Meshes of {truth.name}", truths, methods, [])
 
     return _run(options, "meshes", make)
@@ -187,14 +187,14 @@ def _synthetic_meshes(options: argparse.Namespace) -> int:
     def make(progress: ProgressBar) -> "Table1":
         from .table1 import folder_methods, load_uses, person_truths, tracked_methods
 
-        regions = _paths(options.regions, "--regions")
+        regions = named_paths(options.regions, "--regions")
         truths, notes = person_truths(
             [Path(folder).expanduser() for folder in options.folders], options.ict_facekit, options.every
         )
-        uses = load_uses(_named(options.checkpoint, "--checkpoint"), _device(options))
+        uses = load_uses(named_values(options.checkpoint, "--checkpoint"), _device(options))
         methods = [
             *tracked_methods(uses, regions),
-            *folder_methods(_paths(options.meshes, "--meshes"), truths, regions),
+            *folder_methods(named_paths(options.meshes, "--meshes"), truths, regions),
         ]
         title = "SYNTHETIC people (rendered, not real)"
         return _table(options, progress, title, truths, methods, notes)
@@ -279,20 +279,3 @@ def _list(text: str | None) -> list[str] | None:
     if not parts:
         raise UsageError(f"a list of names is separated by commas, and {text!r} holds none")
     return parts
-
-
-def _named(pairs: Sequence[str], option: str) -> dict[str, str]:
-    """NAME=VALUE pairs. Raises UsageError where one is none, or a name comes twice."""
-    found: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (equals and name.strip() and value):
-            raise UsageError(f"{option} takes NAME=PATH, such as {option} ours=some/folder, not {pair!r}")
-        if name.strip() in found:
-            raise UsageError(f"{option} names {name.strip()!r} twice; give two names")
-        found[name.strip()] = value
-    return found
-
-
-def _paths(pairs: Sequence[str], option: str) -> dict[str, Path]:
-    return {name: Path(path).expanduser() for name, path in _named(pairs, option).items()}
