@@ -275,10 +275,12 @@ def test_a_file_cut_off_before_its_index_is_an_error(tmp_path, make_video):
         VideoReader(cut)
 
 
-def test_damage_in_the_middle_is_survived(tmp_path, make_video):
+@pytest.mark.parametrize("seed", range(6))
+def test_damage_in_the_middle_is_survived(tmp_path, make_video, seed):
+    """Seeds 1 and 4 cost no whole picture (with PyAV 18's x264): only parts, which FFmpeg makes up."""
     path = make_video(tmp_path / "damaged.mp4", noisy(60), container_options={"movflags": "+faststart"})
     data = bytearray(path.read_bytes())
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for place in rng.integers(len(data) // 4, len(data), 400):
         data[place] = rng.integers(256)
     path.write_bytes(data)

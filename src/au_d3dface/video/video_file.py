@@ -170,7 +170,11 @@ class _Clock:
 def _decoded(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream, errors: list[str]
 ) -> Iterator[av.VideoFrame]:
-    """Every frame that can be decoded; what cannot be read or decoded is noted in `errors` and passed over."""
+    """Every frame that can be decoded; what cannot be read or decoded is noted in `errors` and passed over.
+
+    A picture whose missing parts FFmpeg made up is given, and noted too: whether damage costs whole pictures or only
+    parts of them is chance.
+    """
     packets = container.demux(stream)
     while True:
         try:
@@ -187,7 +191,10 @@ def _decoded(
         except av.error.FFmpegError as error:
             errors.append(str(error))
             continue
-        yield from frames
+        for frame in frames:
+            if frame.is_corrupt:
+                errors.append("corrupt picture")
+            yield frame
 
 
 def _is_credible(container: av.container.InputContainer, path: Path) -> bool:
