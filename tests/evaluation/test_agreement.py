@@ -11,9 +11,9 @@ from scipy.stats import pearsonr
 
 from au_d3dface.cli import main
 from au_d3dface.errors import InputError, UsageError
-from au_d3dface.evaluation.agreement import Agreement, ClipAgreement, clip_agreement
 from au_d3dface.evaluation.au_tables import AUTable
-from au_d3dface.evaluation.clips import pair_by_name
+from au_d3dface.evaluation.real_clips.agreement import Agreement, ClipAgreement, clip_agreement
+from au_d3dface.evaluation.real_clips.clips import pair_by_name
 
 sklearn = pytest.importorskip("sklearn.metrics")
 

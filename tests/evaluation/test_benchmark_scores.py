@@ -16,7 +16,7 @@ from prepared_benchmarks import prepare_copy
 
 from au_d3dface import cli, facs
 from au_d3dface.data.benchmark_clips import ScoredPiece
-from au_d3dface.evaluation.benchmark_scores import events_of_pieces
+from au_d3dface.evaluation.benchmarks.scores import events_of_pieces
 from au_d3dface.face_models import FaceMesh
 from au_d3dface.mlp_baseline import AUD3DFaceMLP, AUD3DFaceMLPConfig
 
@@ -275,7 +275,7 @@ def test_csv_files_of_another_tool_are_a_row(bp4d, tmp_path, capsys):
 def test_a_csv_of_pictures_counts_the_pictures(tmp_path):
     from au_d3dface.data.loading import benchmark_builder
     from au_d3dface.errors import InputError
-    from au_d3dface.evaluation.tool_tables import said_of_frames
+    from au_d3dface.evaluation.benchmarks.tool_tables import said_of_frames
 
     written = make_bp4d(tmp_path / "copy", [("F001", "T1")], 20, first=2440)
     truth = written["F001_T1"].codes

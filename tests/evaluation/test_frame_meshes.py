@@ -8,7 +8,7 @@ import trimesh
 from made_meshes import facemesh, head_of_flame_size
 
 from au_d3dface.errors import InputError
-from au_d3dface.evaluation.frame_meshes import mesh_frames, read_mesh_folder
+from au_d3dface.evaluation.meshes.frame_meshes import mesh_frames, read_mesh_folder
 from au_d3dface.geometry.mesh_files import read_mesh_file as read_mesh
 
 HEAD, TRIANGLES = (array.numpy() for array in head_of_flame_size())

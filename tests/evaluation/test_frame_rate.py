@@ -8,7 +8,7 @@ import pytest
 from au_d3dface import AUD3DFacePipeline
 from au_d3dface.cli import main
 from au_d3dface.errors import InputError, UsageError
-from au_d3dface.evaluation.frame_rate import checked_rates, compare_rates, evaluate_frame_rates
+from au_d3dface.evaluation.real_clips.frame_rate import checked_rates, compare_rates, evaluate_frame_rates
 from au_d3dface.face_sequence import FaceSequence
 
 

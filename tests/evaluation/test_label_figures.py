@@ -9,9 +9,9 @@ from PIL import Image
 
 from au_d3dface import facs
 from au_d3dface.cli import main
-from au_d3dface.evaluation.label_timeline import timeline_figure, timeline_numbers
-from au_d3dface.evaluation.labelled_clips import LabelledClip, labelled_clip
-from au_d3dface.evaluation.reliability_figure import reliability_figure, reliability_numbers, rows_of_clips
+from au_d3dface.evaluation.figures.labelled_clips import LabelledClip, labelled_clip
+from au_d3dface.evaluation.figures.reliability import reliability_figure, reliability_numbers, rows_of_clips
+from au_d3dface.evaluation.figures.timeline import timeline_figure, timeline_numbers
 from au_d3dface.metrics import brier_score, f1_score, reliability
 
 FRAMES = 40

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from au_d3dface.cli import main
 from au_d3dface.configuration_au_d3dface import AUD3DFaceConfig
-from au_d3dface.evaluation import mesh_measuring
-from au_d3dface.evaluation.mesh_measuring import PARTS
+from au_d3dface.evaluation.meshes import measuring as mesh_measuring
+from au_d3dface.evaluation.meshes.measuring import PARTS
 from au_d3dface.face_models import FaceMesh
 from au_d3dface.modeling_au_d3dface import AUD3DFaceForReconstruction
 

@@ -12,13 +12,13 @@ from PIL import Image
 
 from au_d3dface.cli import main
 from au_d3dface.errors import InputError, UsageError
-from au_d3dface.evaluation import error_figure as error_figure_module
-from au_d3dface.evaluation import strip_figure as strip_figure_module
-from au_d3dface.evaluation.error_cases import folder_case, multiface_case, synthetic_case
-from au_d3dface.evaluation.error_figure import ErrorCase, error_figure
-from au_d3dface.evaluation.figure_frames import chosen_frames, parse_frames
-from au_d3dface.evaluation.frame_meshes import FrameMeshes, read_mesh_folder
-from au_d3dface.evaluation.strip_figure import strip_figure
+from au_d3dface.evaluation.figures import errors as error_figure_module
+from au_d3dface.evaluation.figures import strip as strip_figure_module
+from au_d3dface.evaluation.figures.error_cases import folder_case, multiface_case, synthetic_case
+from au_d3dface.evaluation.figures.errors import ErrorCase, error_figure
+from au_d3dface.evaluation.figures.frames import chosen_frames, parse_frames
+from au_d3dface.evaluation.figures.strip import strip_figure
+from au_d3dface.evaluation.meshes.frame_meshes import FrameMeshes, read_mesh_folder
 from au_d3dface.face_sequence import FaceSequence
 from au_d3dface.geometry import ICPSettings, Similarity, axis_angle_to_matrix
 from au_d3dface.video import VideoReader, VideoWriter
@@ -237,7 +237,7 @@ def test_synthetic_people(shared_data, tmp_path):
     from au_d3dface.data.synthetic.rendered_sequences import PROVENANCE, write_shard
     from au_d3dface.data.synthetic.sequences import SequenceSampler, SequenceSettings
     from au_d3dface.data.synthetic.tracker_response import load_tracker_response
-    from au_d3dface.evaluation.synthetic import SyntheticEvaluation
+    from au_d3dface.evaluation.synthetic_people.evaluation import SyntheticEvaluation
     from au_d3dface.face_models import ICTFaceKit
 
     sampler = SequenceSampler(load_tracker_response(), settings=SequenceSettings(seconds=3.0, missing=0.0), seed=5)

@@ -8,8 +8,8 @@ from made_surfaces import head
 
 from au_d3dface.cli import main
 from au_d3dface.errors import InputError
-from au_d3dface.evaluation.face_parts import part_of_mesh, read_regions
-from au_d3dface.evaluation.frame_meshes import read_mesh_folder, unit_of
+from au_d3dface.evaluation.meshes.face_parts import part_of_mesh, read_regions
+from au_d3dface.evaluation.meshes.frame_meshes import read_mesh_folder, unit_of
 
 VERTICES, FACES = head(300)
 

@@ -19,9 +19,9 @@ from au_d3dface.data.synthetic.rendered_sequences import PROVENANCE, write_shard
 from au_d3dface.data.synthetic.sequences import SequenceSampler, SequenceSettings
 from au_d3dface.data.synthetic.tracker_response import load_tracker_response
 from au_d3dface.errors import UsageError
-from au_d3dface.evaluation.mesh_methods import PreparedMethod, refined_vertices
-from au_d3dface.evaluation.mesh_tables import sequence_distances
-from au_d3dface.evaluation.truths import MultifaceTruth, PersonTruth
+from au_d3dface.evaluation.meshes.methods import PreparedMethod, refined_vertices
+from au_d3dface.evaluation.meshes.tables import sequence_distances
+from au_d3dface.evaluation.meshes.truths import MultifaceTruth, PersonTruth
 from au_d3dface.face_models import FLAME, FaceMesh, ICTFaceKit
 from au_d3dface.geometry import ICPSettings
 from au_d3dface.modeling_au_d3dface import AUD3DFaceForReconstruction, AUD3DFaceMotionDecoder

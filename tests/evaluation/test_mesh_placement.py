@@ -5,7 +5,7 @@ import pytest
 import torch
 from made_meshes import facemesh, head_with_the_face
 
-from au_d3dface.evaluation.mesh_placement import place
+from au_d3dface.evaluation.meshes.placement import place
 from au_d3dface.geometry import Similarity, axis_angle_to_matrix
 
 FACE, FACE_TRIANGLES = (array.numpy().astype(np.float64) for array in facemesh())

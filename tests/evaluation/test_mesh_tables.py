@@ -8,7 +8,7 @@ from made_surfaces import head
 from scipy.spatial.transform import Rotation
 
 from au_d3dface.errors import InputError
-from au_d3dface.evaluation.mesh_tables import mesh_table, sequence_distances
+from au_d3dface.evaluation.meshes.tables import mesh_table, sequence_distances
 from au_d3dface.geometry import ICPSettings
 
 FRAMES = 4

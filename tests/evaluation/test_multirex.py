@@ -8,9 +8,9 @@ from scipy.spatial.transform import Rotation
 
 from au_d3dface.data.multiface.selection import select_clips
 from au_d3dface.errors import InputError, UsageError
-from au_d3dface.evaluation.mesh_methods import MethodMeshes
-from au_d3dface.evaluation.multirex import LEFT_OUT, MultiREX
-from au_d3dface.evaluation.truths import FolderTruth, MultifaceTruth, TrueSurfaces
+from au_d3dface.evaluation.meshes.methods import MethodMeshes
+from au_d3dface.evaluation.meshes.multirex import LEFT_OUT, MultiREX
+from au_d3dface.evaluation.meshes.truths import FolderTruth, MultifaceTruth, TrueSurfaces
 
 SUBJECT, FRAMES = "6795937", [102, 105, 108]
 NAMES = ("mouth", "nose", "cheek", "eyes_forehead")
@@ -87,7 +87,7 @@ def test_the_frames_that_the_authors_leave_out(assets, truth, monkeypatch):
     clip = truth.clip
     monkeypatch.setitem(LEFT_OUT, (clip.subject, clip.camera.name), slice(None, 2))
     assert np.isfinite(MultiREX(folder).errors(truth, given, surfaces, FRAMES, "it")["nose"]).all()
-    monkeypatch.setattr("au_d3dface.evaluation.multirex._LEFT_OUT_OF", clip.expression)
+    monkeypatch.setattr("au_d3dface.evaluation.meshes.multirex._LEFT_OUT_OF", clip.expression)
     left = MultiREX(folder).errors(truth, given, surfaces, FRAMES, "it")["nose"]
     assert np.isnan(left).tolist() == [True, True, False]
 

@@ -21,9 +21,15 @@ from au_d3dface.data.synthetic.rendered_sequences import PROVENANCE, StoredSeque
 from au_d3dface.data.synthetic.sequences import SequenceSampler, SequenceSettings
 from au_d3dface.data.synthetic.tracker_response import load_tracker_response
 from au_d3dface.errors import CheckpointError, InputError, UsageError
-from au_d3dface.evaluation import error_maps
-from au_d3dface.evaluation.calibration import WAYS, calibrated_rows, decode, rest_picture, true_intensities
-from au_d3dface.evaluation.synthetic import (
+from au_d3dface.evaluation.figures import error_maps
+from au_d3dface.evaluation.synthetic_people.calibration import (
+    WAYS,
+    calibrated_rows,
+    decode,
+    rest_picture,
+    true_intensities,
+)
+from au_d3dface.evaluation.synthetic_people.evaluation import (
     SyntheticEvaluation,
     calm_piece,
     cut,
@@ -31,8 +37,8 @@ from au_d3dface.evaluation.synthetic import (
     held_piece,
     read_sequence,
 )
-from au_d3dface.evaluation.synthetic_report import ALL_FOLDERS
-from au_d3dface.evaluation.true_meshes import KitTruth, TrackedRestTruth
+from au_d3dface.evaluation.synthetic_people.report import ALL_FOLDERS
+from au_d3dface.evaluation.synthetic_people.true_meshes import KitTruth, TrackedRestTruth
 from au_d3dface.face_models import FaceMesh, ICTFaceKit
 from au_d3dface.metrics import facemesh_regions
 from au_d3dface.modeling_au_d3dface import AUD3DFaceForReconstruction

@@ -7,8 +7,8 @@ import pytest
 from latex_tables import table_rows
 
 from au_d3dface import cli, facs
+from au_d3dface.evaluation.benchmarks.table4 import ROWS
 from au_d3dface.evaluation.paper_tables import ACTION_UNITS
-from au_d3dface.evaluation.table4 import ROWS
 
 
 def by_au(units, f1: float) -> dict:

@@ -11,12 +11,12 @@ from huggingface_hub import ModelCard, metadata_eval_result, metadata_load, meta
 
 from au_d3dface.checkpoints import BUNDLED
 from au_d3dface.errors import InputError
-from au_d3dface.evaluation.agreement import Agreement, ClipAgreement
-from au_d3dface.evaluation.au_scores import AURows
-from au_d3dface.evaluation.calibration import WAYS, HardCase
-from au_d3dface.evaluation.frame_rate import FrameRateReport, RateComparison
-from au_d3dface.evaluation.mesh_scores import ERRORS, MeshMean, MeshScores
-from au_d3dface.evaluation.synthetic_report import FolderScores, SyntheticReport
+from au_d3dface.evaluation.real_clips.agreement import Agreement, ClipAgreement
+from au_d3dface.evaluation.real_clips.frame_rate import FrameRateReport, RateComparison
+from au_d3dface.evaluation.synthetic_people.au_scores import AURows
+from au_d3dface.evaluation.synthetic_people.calibration import WAYS, HardCase
+from au_d3dface.evaluation.synthetic_people.mesh_scores import ERRORS, MeshMean, MeshScores
+from au_d3dface.evaluation.synthetic_people.report import FolderScores, SyntheticReport
 from au_d3dface.hub.model_card import main, model_card
 from au_d3dface.metrics import event_scores
 

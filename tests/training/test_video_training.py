@@ -17,7 +17,7 @@ from au_d3dface.data.synthetic.rendered_sequences import (
 )
 from au_d3dface.data.synthetic.stored_pictures import StoredPictures
 from au_d3dface.errors import CheckpointError, InputError, UsageError
-from au_d3dface.evaluation.table4 import ROWS
+from au_d3dface.evaluation.benchmarks.table4 import ROWS
 from au_d3dface.training import table4
 from au_d3dface.training.arguments import read_arguments
 from au_d3dface.training.feedback_gap import main as feedback_gap

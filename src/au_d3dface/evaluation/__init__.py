@@ -1,1 +1,1 @@
-"""Measuring a checkpoint on real video: agreement with another tool's action units, and what the frame rate changes."""
+"""The paper's tables and figures from any checkpoint: one package for each kind of truth, and one for figures."""

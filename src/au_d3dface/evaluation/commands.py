@@ -1,5 +1,5 @@
 """The command line: au-d3dface evaluate agreement | frame-rate | synthetic; tables of benchmarks are in
-benchmark_commands, those of meshes in mesh_commands, pictures in figure_commands.
+benchmarks.commands, those of meshes in meshes.commands, pictures in figures.commands.
 """
 
 import argparse
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..command_line import SAMPLE, ProgressBar, add_landmarker_option, add_model_options, input_path
 from ..errors import UsageError
-from .benchmark_commands import add_benchmarks, add_card_option
-from .figure_commands import add_figure
-from .mesh_commands import add_mesh_tables
+from .benchmarks.commands import add_benchmarks, add_card_option
+from .figures.commands import add_figure
+from .meshes.commands import add_mesh_tables
 
 # Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
 
@@ -137,7 +137,7 @@ def _agreement(options: argparse.Namespace) -> int:
     with ProgressBar(options.quiet) as progress:
         progress.say("loading")
         warnings.filterwarnings("ignore")  # of dependencies; ours are sentences
-        from .clips import evaluate_agreement, pair_by_name
+        from .real_clips.clips import evaluate_agreement, pair_by_name
 
         files = [input_path(file) for file in options.pairs]
         pairs = list(zip(files[::2], files[1::2], strict=True))
@@ -159,7 +159,7 @@ def _frame_rate(options: argparse.Namespace) -> int:
     with ProgressBar(options.quiet) as progress:
         progress.say("loading")
         warnings.filterwarnings("ignore")
-        from .frame_rate import checked_rates, evaluate_frame_rates
+        from .real_clips.frame_rate import checked_rates, evaluate_frame_rates
 
         video = input_path(options.video)
         chosen = checked_rates(video, rates)
@@ -174,8 +174,8 @@ def _synthetic(options: argparse.Namespace) -> int:
         warnings.filterwarnings("ignore")
         from ..checkpoints import load_checkpoint
         from ..face_models import ICTFaceKit
-        from .error_maps import check_figure_path, checked_kinds, write_error_figure
-        from .synthetic import SyntheticEvaluation, evaluate_synthetic
+        from .figures.error_maps import check_figure_path, checked_kinds, write_error_figure
+        from .synthetic_people.evaluation import SyntheticEvaluation, evaluate_synthetic
 
         if options.figure_errors is not None and options.figure is None:
             raise UsageError("--figure-errors says what --figure shows; give --figure FILE.png too")

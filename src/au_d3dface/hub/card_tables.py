@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from ..errors import InputError
-from ..evaluation.au_scores import AU_SETS
-from ..evaluation.calibration import WAYS
-from ..evaluation.mesh_scores import ERRORS
 from ..evaluation.reports import cell, markdown_table
+from ..evaluation.synthetic_people.au_scores import AU_SETS
+from ..evaluation.synthetic_people.calibration import WAYS
+from ..evaluation.synthetic_people.mesh_scores import ERRORS
 from ..facs import ACTION_UNITS, label
 from ..generation_au_d3dface import AUD3DFaceGenerationConfig
 from .card_fields import Fields

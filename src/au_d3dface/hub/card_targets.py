@@ -3,8 +3,8 @@
 import operator
 from pathlib import Path
 
-from ..evaluation.agreement import CORE
-from ..evaluation.mesh_scores import ERRORS
+from ..evaluation.real_clips.agreement import CORE
+from ..evaluation.synthetic_people.mesh_scores import ERRORS
 from ..facs import BP4D, DISFA, label
 from .card_fields import Fields
 from .card_tables import text_table

@@ -22,7 +22,7 @@ from ..checkpoints import BUNDLED
 from ..command_line import exit_status
 from ..errors import InputError
 from ..evaluation.reports import cell
-from ..evaluation.synthetic_report import ALL_FOLDERS
+from ..evaluation.synthetic_people.report import ALL_FOLDERS
 from ..export.files import atomic_path
 from ..facs import label
 from . import card_tables as tables

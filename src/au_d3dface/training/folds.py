@@ -20,7 +20,7 @@ from typing import Any
 from ..command_line import exit_status
 from ..data.folds import ALL, fold_of
 from ..errors import UsageError
-from ..evaluation.benchmark_table import BenchmarkTable, MethodScores, recorded_scores
+from ..evaluation.benchmarks.table import BenchmarkTable, MethodScores, recorded_scores
 from ..evaluation.reports import write_report
 from ..preparation import process_share
 from .arguments import Arguments, read_arguments

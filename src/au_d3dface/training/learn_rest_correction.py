@@ -23,7 +23,7 @@ from ..coarse import LandmarkFitting
 from ..coarse.rest_correction import LIMIT, RestCorrection
 from ..data.synthetic.rendered_sequences import StoredSequences
 from ..errors import AUD3DFaceError, InputError
-from ..evaluation.true_meshes import KitTruth
+from ..evaluation.synthetic_people.true_meshes import KitTruth
 from ..export.files import atomic_path
 from ..face_models import FaceMesh, ICTFaceKit
 from ..geometry import similarity_alignment

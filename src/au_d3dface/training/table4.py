@@ -18,8 +18,8 @@ from pathlib import Path
 
 from ..command_line import exit_status
 from ..errors import UsageError
+from ..evaluation.benchmarks.table4 import ROWS, Table4, synthetic_table4
 from ..evaluation.reports import write_report
-from ..evaluation.table4 import ROWS, Table4, synthetic_table4
 from ..preparation import process_share
 from .arguments import read_arguments
 from .series import trained

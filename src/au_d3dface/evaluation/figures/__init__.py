@@ -1,0 +1,1 @@
+"""The paper's figures, and two of labels: strips, error maps, timelines, reliability."""

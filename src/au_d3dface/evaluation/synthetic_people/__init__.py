@@ -1,0 +1,1 @@
+"""A checkpoint on held-out synthetic people, whose action units and meshes are known."""
