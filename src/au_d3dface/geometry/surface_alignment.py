@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .alignment import similarity_alignment
-from .triangle_surface import Nearest, NearestFollower, TriangleSurface, check_finite
+from .triangle_surface import Nearest, TriangleSurface, check_finite
 
 _DAMPING = 1e-9
 """Of the Gauss-Newton step, as a share of the largest curvature: motions that no distance feels are not made."""
@@ -162,10 +162,9 @@ def icp(
     if len(vertices) < 3:
         raise ValueError(f"{len(vertices)} vertices to align: three are needed at least")
     start = start or Similarity()
-    follower = NearestFollower(surface, start(vertices))
 
     def at(transform: Similarity) -> _State:
-        return _State.of(transform, vertices, surface, follower, settings)
+        return _State.of(transform, vertices, surface, settings)
 
     state = at(start)
     iterations, moved = 0, np.inf
@@ -199,11 +198,10 @@ class _State:
         transform: Similarity,
         vertices: np.ndarray,
         surface: TriangleSurface,
-        follower: NearestFollower,
         settings: ICPSettings,
     ) -> "_State":
         points = transform(vertices)
-        nearest = follower.nearest(points)
+        nearest = surface.nearest(points)
         # The direction in which the distance grows; on the surface itself, the triangle's normal (0 if degenerate).
         away = points - nearest.points
         corners = surface.triangles[nearest.triangles]
