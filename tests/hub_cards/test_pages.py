@@ -5,7 +5,6 @@ import ast
 import contextlib
 import importlib
 import io
-import os
 import re
 import shlex
 from pathlib import Path
@@ -62,7 +61,7 @@ def broken_links(text: str, folder: Path) -> list[str]:
             continue
         place, _, anchor = link.partition("#")
         target = (folder / place).resolve()
-        there = text if not place else target.read_text(encoding="utf-8") if target.suffix == ".md" else ""
+        there = target.read_text(encoding="utf-8") if place and target.is_file() and anchor else text
         if not target.exists() or (anchor and anchor not in anchors(there)):
             broken.append(link)
     return broken
@@ -144,7 +143,6 @@ def _understood(name: str, arguments: list[str], monkeypatch) -> str | None:
     said = io.StringIO()
     with monkeypatch.context() as patch, contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
-        patch.setattr(os, "environ", dict(os.environ))
         if name == "au_d3dface.training.feedback_gap":  # reads its checkpoint first: the options are the training's
             name, arguments = "au_d3dface.training", arguments[1:]
             module = importlib.import_module("au_d3dface.training.__main__")
@@ -176,8 +174,8 @@ def test_broken_links_are_found(tmp_path):
     (tmp_path / "other.md").write_text("# Two words, and `code`\n## Twice\n## Twice\n")
     good = "# Here\n[a](other.md#two-words-and-code) [b](other.md#twice-1) [c](#here) [d](https://x.org/y)\n"
     assert broken_links(good, tmp_path) == []
-    bad = "[a](gone.png) [b](other.md#thrice) [c](#there) ![d](gone/e.jpg)\n```sh\n# there\n```\n"
-    assert broken_links(bad, tmp_path) == ["gone.png", "other.md#thrice", "#there", "gone/e.jpg"]
+    bad = "[a](gone.png) [b](other.md#thrice) [c](#there) ![d](gone/e.jpg) [e](gone.md#f)\n```sh\n# there\n```\n"
+    assert broken_links(bad, tmp_path) == ["gone.png", "other.md#thrice", "#there", "gone/e.jpg", "gone.md#f"]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -237,3 +235,10 @@ def test_readme_leads_to_every_page_and_card():
 def test_only_cards_lie_beside_the_cards():
     """What `push cards` and the wheel take is named card by card; pages have a folder of their own."""
     assert {path.stem for path in CARDS.glob("*.md")} == {*shipped.CARDS, "model_card", "model_card_template"}
+
+
+def test_cards_travel_alone():
+    """On the Hub nothing lies beside them but the model card's picture."""
+    for name in (*shipped.CARDS, "model_card"):
+        links = _LINK.findall(prose((CARDS / f"{name}.md").read_text(encoding="utf-8")))
+        assert {link for link in links if not link.startswith("https://")} <= {"pictures/failures.jpg"}
