@@ -131,7 +131,7 @@ def test_processes_share_the_videos(dataset, tmp_path, monkeypatch):
 
 
 def test_accelerate_starts_two_processes_on_a_cpu(dataset, tmp_path):
-    """The command that README gives, and the same files as of one process."""
+    """The command that the page on data sets gives, and the same files as of one process."""
     pytest.importorskip("accelerate")
     launch = ["launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0", "-m", "au_d3dface.cli"]
     command = ["prepare", str(dataset / "b"), str(dataset / "smile.mp4"), "--device", "cpu", "--output"]

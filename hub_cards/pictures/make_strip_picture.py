@@ -1,4 +1,4 @@
-"""Makes strip.jpg, a picture in the README, from a figure of meshes by frame.
+"""Makes strip.jpg, a picture on the page about measuring, from a figure of meshes by frame.
 
 au-d3dface evaluate figure strip sample --frames 10,55,110,163,205 -o strip.png
 python hub_cards/pictures/make_strip_picture.py strip.png

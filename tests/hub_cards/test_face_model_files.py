@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-HUB_CARDS = Path(__file__).resolve().parents[2] / "hub_cards"
+PAGES = Path(__file__).resolve().parents[2] / "hub_cards" / "pages"
 
 
 @pytest.fixture
 def script(monkeypatch):
     """The script, imported as it is when it is run."""
-    monkeypatch.syspath_prepend(str(HUB_CARDS))
+    monkeypatch.syspath_prepend(str(PAGES))
     import face_model_files
 
     return face_model_files

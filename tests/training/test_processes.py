@@ -95,7 +95,7 @@ def test_workers_draw_the_same_clips(tmp_path, pool):
 
 @pytest.mark.slow
 def test_torchrun_starts_two_processes(tmp_path, pool):
-    """The command of README, and one sentence for a config that makes no sense."""
+    """The command of the page on training, and one sentence for a config that makes no sense."""
     import yaml
 
     config = tmp_path / "config.yaml"

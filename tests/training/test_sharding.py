@@ -249,7 +249,7 @@ def test_deepspeed_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_accelerate_launches_the_shipped_config(tmp_path, pool):
-    """The command of README, here without a GPU."""
+    """The command of the page on training, here without a GPU."""
     import yaml
 
     config = tmp_path / "config.yaml"

@@ -1,9 +1,9 @@
 """Writes the tables of face_model_files.md: what was done to face models' files, and what the user then reads.
 
-    python hub_cards/face_model_files.py [--picture]
+    python hub_cards/pages/face_model_files.py [--picture]
 
 In a clone: the files are those that the tests make, of the authors' layout and sizes and with nothing of theirs. With
-`--picture` also pictures/flame_au_regions.jpg, the regions of action units on the made-up head.
+`--picture` also ../pictures/flame_au_regions.jpg, the regions of action units on the made-up head.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests" / "helpers"))
+sys.path.insert(0, str(HERE.parents[1] / "tests" / "helpers"))
 
 from bad_deca_files import BAD_CHECKPOINTS  # noqa: E402 (they are found once the path is set)
 from bad_flame_files import BAD_FILES, DAMAGED_PICKLES  # noqa: E402
@@ -30,7 +30,7 @@ from au_d3dface.face_models.flame_conversion import convert_flame  # noqa: E402
 from au_d3dface.face_models.restricted_pickle import load_pickle  # noqa: E402
 from au_d3dface.rendering.mask_sheet import draw_au_masks  # noqa: E402
 
-PAGE, PICTURE = HERE / "face_model_files.md", HERE / "pictures" / "flame_au_regions.jpg"
+PAGE, PICTURE = HERE / "face_model_files.md", HERE.parent / "pictures" / "flame_au_regions.jpg"
 
 _LIBRARYS_WORDS = re.compile(r"(of another kind|no torch checkpoint|or it is damaged|cannot be read) \(.*?\)(?=; )")
 """What Python, numpy and torch say of a file, which changes with their versions."""
