@@ -11,7 +11,7 @@ import pytest
 import torch
 from benchmark_layouts import BP4D_UNITS, Written, make_bp4d, make_disfa
 from huggingface_hub import ModelCard
-from latex_tables import table_rows
+from latex_tables import check_compiles, table_rows
 from prepared_benchmarks import prepare_copy
 
 from au_d3dface import cli, facs
@@ -151,6 +151,7 @@ def test_table_2_with_one_command_from_folder_to_latex(bp4d, tmp_path, capsys):
     assert [len(row) for row in tables[0] if len(row) > 1] == [14] * 12  # header, ours, the floor, nine of the paper's
     assert tables[0][1] == ["mine, mean of 3 of 3 folds", *rows["mine, mean of 3 of 3 folds"]]
     assert (tmp_path / "out/bp4d.png").read_bytes().startswith(b"\x89PNG")
+    check_compiles(tmp_path / "out/bp4d.tex")
 
 
 def test_roc_area_icc_and_pearson_on_disfa(disfa, tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from latex_tables import table_rows
+from latex_tables import check_compiles, table_rows
 
 from au_d3dface.evaluation.bar_plot import Bars, bar_plot
 from au_d3dface.evaluation.latex import escape, latex_table
@@ -47,13 +47,15 @@ def test_best_by_column_lowest_and_none():
         latex_table(HEADER, [["a", "1"]], "x")
 
 
-def test_any_text_is_printed_not_run():
+def test_any_text_is_printed_not_run(tmp_path):
     hostile = "\\input{/etc/passwd} 100% of $x_1$ & {more} #2 ~^ <a|b>\n\n\\end{tabular}"
     table = latex_table(["method", "AU_1"], [[hostile, "1"], ["Müller & Söhne", "2"]], hostile, paper_rows=[["a", "–"]])
     assert len(table_rows(table)) == 5
     assert r"\input" not in table
     assert table.count(r"\end{tabular}") == 1
     assert r"100\% of \$x\_1\$ \& \{more\} \#2" in table
+    (tmp_path / "hostile.tex").write_text(table)
+    check_compiles(tmp_path / "hostile.tex")
     assert escape("a\tb\x00c\r\nd") == "a b c d"
 
 

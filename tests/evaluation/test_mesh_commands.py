@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from latex_tables import check_compiles
 from made_surfaces import sphere
 from multiface_layout import Layout, made_head
 from prepared_multiface import prepare_layout
@@ -110,6 +111,7 @@ def test_multiface_from_folder_to_latex(layout, prepared, checkpoint, others, tm
     assert "Rows marked (paper) are printed in the paper, not measured here." in text
     assert "as printed in the paper, not measured here" in latex
     assert r"landmarks + small & 3 &" in latex
+    check_compiles(tmp_path / "multiface.tex")
     assert (tmp_path / "multiface.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from latex_tables import table_rows
+from latex_tables import check_compiles, table_rows
 
 from au_d3dface import cli, facs
 from au_d3dface.evaluation.benchmarks.table4 import ROWS
@@ -65,7 +65,9 @@ def test_the_synthetic_twin_with_its_seeds(tmp_path, capsys):
     assert rows[-2][:2] == ["coefficients", "MLP"]
     assert rows[-1][:3] == ["always positive", "", "25.0"]
     assert "synthetic people" in text
+    check_compiles(tmp_path / "out/table4.tex")
     latex = table_rows((tmp_path / "out/table4.tex").read_text())
+    assert r"\begin{tabular}{llrrrrr}" in (tmp_path / "out/table4.tex").read_text()
     assert latex[-1] == ["mesh + video", "temporal + spatial", "66.0", "61.0", "--", "--", "--"]
     bold = [[k for k, cell in enumerate(row) if "textbf" in cell] for row in latex]
     assert bold[8] == [2, 3, 4, 5]  # the MLP's scores are the highest here, and all ROC areas are equal
@@ -98,6 +100,7 @@ def test_benchmarks_from_folds_and_from_reports(tmp_path, capsys):
     assert lines["video", "temporal"][1] == "† 70.0"
     assert "† seen was trained on people of P1 whom it is tested on: no fair test" in text
     assert "–: not measured" in text
+    check_compiles(tmp_path / "out/table4.tex")
     latex = table_rows((tmp_path / "out/table4.tex").read_text())
     assert latex[4][2] == r"\textbf{63.0 (60.0-66.0)}"
     assert latex[1][3] == r"$\dagger$ 70.0"  # higher than all others, and not compared

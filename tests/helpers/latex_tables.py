@@ -1,6 +1,12 @@
-"""Reading LaTeX tables back, and checking on the way that they are whole."""
+"""Reading LaTeX tables back, and checking on the way that they are whole; compiling them, where LaTeX is installed."""
 
 import re
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+
+_NARROWER = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 def table_rows(table: str) -> list[list[str]]:
@@ -13,16 +19,17 @@ def table_rows(table: str) -> list[list[str]]:
         else:
             assert opened.pop() == name
     assert not opened
-    bare = re.sub(r"\\[\\{}&%$#_]", "", table)  # without what is escaped
+    assert table.count(_NARROWER) == 1
+    bare = re.sub(r"\\[\\{}&%$#_]", "", table.replace(_NARROWER, "{"))  # without what is escaped
     bare = re.sub(r"(?m)^%.*$", "", bare)
     assert bare.count("{") == bare.count("}")
     assert bare.count("$") % 2 == 0
     assert not re.search(r"[#_^~<>|%]", bare)
     start = next(n for n, line in enumerate(lines) if line.startswith(r"\begin{tabular}"))
-    columns = len(re.fullmatch(r"\\begin\{tabular\}\{(lr*)\}", lines[start])[1])
+    columns = len(re.fullmatch(r"\\begin\{tabular\}\{(l[lr]*)\}", lines[start])[1])
     rules = {r"\toprule", r"\midrule", r"\bottomrule"}
     rows = []
-    for line in lines[start + 1 : lines.index(r"\end{tabular}")]:
+    for line in lines[start + 1 : lines.index(r"\end{tabular}}")]:
         if line in rules:
             continue
         assert line.endswith(r" \\")
@@ -34,3 +41,20 @@ def table_rows(table: str) -> list[list[str]]:
             assert len(cells) == columns
         rows.append([cell.strip() for cell in cells])
     return rows
+
+
+def check_compiles(tables: Path) -> None:
+    """pdfLaTeX makes a page of the file's tables, none wider than the text; warns where there is no pdfLaTeX."""
+    if not (pdflatex := shutil.which("pdflatex")):
+        warnings.warn(f"pdflatex is not installed, so {tables.name} was not compiled", stacklevel=2)
+        return
+    document = tables.with_name(f"{tables.stem}-document.tex")
+    document.write_text(
+        "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
+        f"\\input{{{tables.name}}}\n\\end{{document}}\n"
+    )
+    command = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", document.name]
+    done = subprocess.run(command, cwd=tables.parent, capture_output=True, text=True, errors="replace", timeout=120)
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout, done.stdout
+    assert document.with_suffix(".pdf").stat().st_size > 1000

@@ -1,6 +1,6 @@
 r"""Tables for papers: booktabs LaTeX, the measured rows first, their best in bold, the paper's rows apart below them.
 
-What comes out needs `\usepackage{booktabs}` and no other package.
+It needs `\usepackage{booktabs,graphicx}` and no other package; a table wider than the text is made narrower.
 """
 
 import re
@@ -33,7 +33,7 @@ def latex_table(
     best: str | Sequence[str | None] | None = "highest",
     label: str | None = None,
 ) -> str:
-    r"""A `table` with a `tabular` of as many columns as the header has, the first to the left, numbers to the right.
+    r"""A `table` with a `tabular` of as many columns as the header has, words to the left, numbers to the right.
 
     All text is escaped, so cells and captions are plain text, not LaTeX.
 
@@ -50,22 +50,26 @@ def latex_table(
         ValueError: a row of another length, or `best` of another length or with another word.
     """
     columns = len(header)
-    for row in (*rows, *reference_rows, *paper_rows):
+    everything = [*rows, *reference_rows, *paper_rows]
+    for row in everything:
         if len(row) != columns:
             raise ValueError(f"the row {list(row)} has {len(row)} cells, but the header {columns}")
     wanted = [None, *(columns - 1) * [best]] if best is None or isinstance(best, str) else list(best)
     if len(wanted) != columns or not {*wanted} <= {None, "highest", "lowest"}:
         raise ValueError(f"best must be 'highest', 'lowest' or None, or {columns} of them, not {best!r}")
     bold = _best_cells(rows, wanted)
+    sides = "".join("l" if k == 0 or any(row[k][:1].isalpha() for row in everything) else "r" for k in range(columns))
     lines = [
-        "% needs \\usepackage{booktabs}",
+        "% needs \\usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering",
+        r"\setlength{\belowcaptionskip}{4pt}",
         rf"\caption{{{escape(caption)}}}",
         *([] if label is None else [rf"\label{{{label}}}"]),
         r"\footnotesize",
         r"\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{{sides}}}",
         r"\toprule",
         _line(header),
         r"\midrule",
@@ -76,7 +80,7 @@ def latex_table(
     if paper_rows:
         title = rf"\multicolumn{{{columns}}}{{l}}{{\emph{{as printed in the paper, not measured here}}}} \\"
         lines += [r"\midrule", title, *(_line(row) for row in paper_rows)]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
 
 
 def escape(text: str) -> str:
