@@ -87,12 +87,13 @@ def _add(kinds, name: str, title: str) -> None:
     command.set_defaults(run=_benchmark, benchmark=name)
 
 
-def add_card_option(command: argparse.ArgumentParser) -> None:
-    """--update-card, for evaluations that have scores."""
+def add_card_option(command: argparse.ArgumentParser, whose: str = "") -> None:
+    """--update-card, for evaluations that have scores; `whose` they are where there are others beside."""
     command.add_argument(
         "--update-card",
         metavar="PLACE",
-        help="write the scores into the model card of this checkpoint's folder, or into this README.md",
+        help=f"write the scores{' ' if whose else ''}{whose} into the model card of this checkpoint's folder, or into "
+        "this README.md",
     )
 
 
