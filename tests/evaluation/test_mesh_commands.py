@@ -177,6 +177,19 @@ def test_two_processes_say_the_same(layout, prepared, others, tmp_path):
     assert one["frames"] == {f"{SEQUENCE}_400015": 2}
 
 
+def test_two_processes_that_fail_alike_are_one_sentence(tmp_path, capfd):
+    write_obj(tmp_path / "truth" / "a" / "1.obj", *sphere(50, 0.1))
+    write_obj(tmp_path / "truth" / "b" / "1.obj", *sphere(50, 0.1))
+    for name in "ab":
+        (tmp_path / "bad" / name).mkdir(parents=True)
+        (tmp_path / "bad" / name / "1.obj").write_text("v 1 2 nan\nf 1 1 1\n")
+    options = ["--truth", tmp_path / "truth", "--meshes", f"bad={tmp_path / 'bad'}", "--measure", "all"]
+    assert evaluate("meshes", *options, "-o", tmp_path / "out", "--processes", 2) == 4
+    said = capfd.readouterr()  # of all processes
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "1.obj" in said.err
+
+
 def test_frames_without_a_face_count_for_nobody(layout, others, tmp_path):
     prepared = prepare_layout(tmp_path / "lost", layout, lost=[1])
     assert multiface(layout, tmp_path / "out", "--prepared", prepared, "--meshes", f"theirs={others}") == 0
