@@ -23,6 +23,7 @@ from .evaluation.commands import add_evaluate
 from .hub.command import add_push
 from .preparation import add_prepare
 from .preparation_check import COMMAND, add_prepare_check
+from .process_errors import tell
 
 # Nothing heavy is imported up here: `au-d3dface --help` and a mistyped option answer at once.
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Interrupts():
             return options.run(options)
     except AUD3DFaceError as error:
-        print(f"au-d3dface: error: {error}", file=sys.stderr)
+        tell(f"au-d3dface: error: {error}", error.exit_status)
         return error.exit_status
     except BrokenPipeError:  # what reads our output, such as `head`, has seen enough; the files are written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,8 +5,10 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from .errors import AUD3DFaceError, UsageError
+from .process_errors import ended_by_another, tell
 
 SAMPLE = "sample"
 """What stands for the clip that ships in the package."""
@@ -64,18 +66,33 @@ def named_paths(pairs: Sequence[str], option: str, taken: Sequence[str] = ()) ->
 def exit_status(command: Callable[[], object], interrupted: str) -> int:
     """Runs a command to its exit status: an error is one sentence on standard error, never a traceback.
 
+    Of several processes that a launcher has started and that fail alike, one says it (`process_errors`).
+
     Args:
         interrupted: what Ctrl-C leaves, for people.
     """
     try:
         command()
     except AUD3DFaceError as error:
-        print(f"au-d3dface: {error}", file=sys.stderr)
+        tell(f"au-d3dface: {error}", error.exit_status)
         return error.exit_status
+    except RuntimeError as error:
+        status = ended_by_another(error)
+        if status is None:
+            raise
+        return status
     except KeyboardInterrupt:
         print(f"au-d3dface: interrupted; {interrupted}", file=sys.stderr)
         return 130
     return 0
+
+
+class SentenceParser(argparse.ArgumentParser):
+    """Says what is wrong with a command line as an error of this package: where several processes read it, once."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError."""
+        raise UsageError(f"{message}; {self.prog} --help lists the options")
 
 
 class Interrupts:

@@ -8,7 +8,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from au_d3dface.errors import InputError, OutputError
-from au_d3dface.evaluation.card_results import CardResult, code_commit, plain_command, update_card
+from au_d3dface.evaluation.card_results import CardResult, check_card, code_commit, plain_command, update_card
 
 BP4D = CardResult("bp4d", "BP4D", "P3", {"F1": ("f1", 0.51234567), "ROC area": ("roc_auc", float("nan"))})
 COMMAND = "au-d3dface evaluate bp4d --data-dir BP4D"
@@ -84,6 +84,17 @@ def test_a_second_run_replaces_its_own_and_keeps_others(tmp_path):
     assert path.read_text().count("model-index:") == 2  # the other one is in the text
 
 
+def test_other_evaluations_of_the_same_people_stay(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("text\n")
+    meshes = CardResult("bp4d", "BP4D", "P3", {"mm": ("mean_distance_mm", 1.5)}, "3D", "image-to-3d")
+    update_card(path, [meshes], "au-d3dface evaluate multiface --data-dir MF")
+    update_card(path, [BP4D], COMMAND)
+    update_card(path, [meshes], "au-d3dface evaluate multiface")
+    found = [(one["task"]["type"], one["metrics"][0]["type"]) for one in results_of(path)]
+    assert found == [("video-classification", "f1"), ("image-to-3d", "mean_distance_mm")]
+
+
 @pytest.mark.parametrize(
     "content", ["# A card\r\nwithout a head\r\n", "---\r\nlicense: mit\r\n---\r\ntext\r\n", "", "---\n\n---\n"]
 )
@@ -116,9 +127,10 @@ def test_cards_without_results_and_with_other_ends_of_lines(content, tmp_path):
 def test_a_head_that_is_no_card_is_one_sentence_and_stays(head, words, tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"---\n{head}\n---\ntext\n")
-    with pytest.raises(InputError, match=words) as error:
-        update_card(path, [BP4D], COMMAND)
-    assert "\n" not in str(error.value)
+    for work in (lambda: check_card(path), lambda: update_card(path, [BP4D], COMMAND)):
+        with pytest.raises(InputError, match=words) as error:
+            work()
+        assert "\n" not in str(error.value)
     assert path.read_text() == f"---\n{head}\n---\ntext\n"
 
 

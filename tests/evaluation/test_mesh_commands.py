@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from latex_tables import check_compiles
 from made_surfaces import sphere
 from multiface_layout import Layout, made_head
@@ -178,6 +179,19 @@ def test_two_processes_say_the_same(layout, prepared, others, tmp_path):
     assert one["frames"] == {f"{SEQUENCE}_400015": 2}
 
 
+def test_two_processes_that_fail_alike_are_one_sentence(tmp_path, capfd):
+    write_obj(tmp_path / "truth" / "a" / "1.obj", *sphere(50, 0.1))
+    write_obj(tmp_path / "truth" / "b" / "1.obj", *sphere(50, 0.1))
+    for name in "ab":
+        (tmp_path / "bad" / name).mkdir(parents=True)
+        (tmp_path / "bad" / name / "1.obj").write_text("v 1 2 nan\nf 1 1 1\n")
+    options = ["--truth", tmp_path / "truth", "--meshes", f"bad={tmp_path / 'bad'}", "--measure", "all"]
+    assert evaluate("meshes", *options, "-o", tmp_path / "out", "--processes", 2) == 4
+    said = capfd.readouterr()  # of all processes
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "1.obj" in said.err
+
+
 def test_frames_without_a_face_count_for_nobody(layout, others, tmp_path):
     prepared = prepare_layout(tmp_path / "lost", layout, lost=[1])
     assert multiface(layout, tmp_path / "out", "--prepared", prepared, "--meshes", f"theirs={others}") == 0
@@ -219,3 +233,90 @@ def test_meshes_of_regions_from_files(tmp_path):
     assert whole["right"]["mean"] > 1
     assert alone["right"]["mean"] < 0.1
     assert "Aligned by ICP on left, rigid" in (tmp_path / "out" / "meshes.md").read_text()
+
+
+def card(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\ntext\n")
+    return folder
+
+
+def results_of(folder: Path):
+    return ModelCard.load(folder / "README.md").data.eval_results
+
+
+def test_the_card_has_the_checkpoints_row_alone(layout, prepared, checkpoint, others, tmp_path):
+    mine, out = card(tmp_path / "mine"), tmp_path / "out"
+    options = ["--prepared", prepared, "--checkpoint", f"small={checkpoint}", "--meshes", f"theirs={others}"]
+    options += ["--region-wise", "--update-card", mine]
+    assert multiface(layout, out, *options) == 0
+    found, rows = results_of(mine), numbers(out)["methods"]
+    split = f"1 sequence ({SEQUENCE}_400015), 3 meshes, refined from landmarks"
+    assert {(one.task_type, one.dataset_type, one.dataset_name, one.dataset_split) for one in found} == {
+        ("image-to-3d", "multiface", "Multiface", split)
+    }
+    row = rows["landmarks + small"]["distances_mm"]
+    distance = "distance to the true surface after rigid ICP, mm"
+    assert {(one.metric_type, one.metric_name): one.metric_value for one in found} == {
+        ("mean_distance_mm", f"mean {distance}"): row["all"]["mean"],
+        ("sd_distance_mm", f"SD of the {distance}"): row["all"]["sd"],
+        ("median_distance_mm", f"median {distance}"): row["all"]["median"],
+        ("mean_distance_mm", f"coarse meshes, mean {distance}"): rows["landmarks"]["distances_mm"]["all"]["mean"],
+        **{("mean_distance_mm", f"{name}, mean {distance}"): row[name]["mean"] for name in REGION_NAMES},
+        ("mean_distance_mm", "each region rigidly aligned by itself, mean over the regions, mm"): numbers(out)[
+            "region_wise_icp_mm"
+        ]["landmarks + small"]["mean_of_regions"],
+    }
+    about = found[0].dataset_args
+    assert about.keys() == {"date", "commit", "command"}
+    assert about["command"] == (
+        "au-d3dface evaluate multiface --quiet --data-dir copy --expressions E008 -o out --prepared faces --checkpoint "
+        "small=small --meshes theirs=theirs --region-wise --update-card mine"
+    )
+    assert str(tmp_path) not in (mine / "README.md").read_text()
+    before = len(found)
+    assert multiface(layout, out, *options) == 0  # all is measured: the same again, in place of itself
+    assert len(results_of(mine)) == before
+
+
+def test_the_card_has_meshes_that_a_checkpoint_made(tmp_path):
+    vertices, faces = sphere(2000, 0.1)
+    for name, radius in (("truth", 0.1), ("made", 0.101)):
+        write_obj(tmp_path / name / "ball" / "1.obj", vertices * radius / 0.1, faces)
+    mine = card(tmp_path / "mine")
+    options = ["--truth", tmp_path / "truth", "--meshes", f"mine={tmp_path / 'made'}", "--measure", "all"]
+    assert evaluate("meshes", *options, "--align", "none", "-o", tmp_path / "out", "--update-card", mine) == 0
+    found = {one.metric_name: one for one in results_of(mine)}
+    mean = found["mean distance of all vertices to the true surface, without alignment, mm"]
+    assert mean.metric_value == pytest.approx(1.0, rel=0.02)
+    assert (mean.dataset_name, mean.dataset_split) == ("Meshes of truth", "1 sequence (ball), 1 mesh")
+    assert len(found) == 3
+
+
+def test_cards_are_looked_at_before_anything_is_measured(
+    layout, prepared, checkpoint, others, tmp_path, monkeypatch, capsys
+):
+    """One sentence each, and no mesh was measured for it."""
+    monkeypatch.setattr(mesh_measuring, "measure", lambda *job: pytest.fail("measured"))
+    good, broken = card(tmp_path / "good"), card(tmp_path / "broken")
+    (broken / "README.md").write_text("---\na: [\n---\n")
+    small, theirs = f"small={checkpoint}", f"theirs={others}"
+    coarse = ["--prepared", prepared]
+    for status, sentence, options in (
+        (4, "holds no model card (README.md)", [*coarse, "--checkpoint", small, "--update-card", tmp_path]),
+        (4, "the YAML at the head of", [*coarse, "--checkpoint", small, "--update-card", broken]),
+        (2, "give one --checkpoint with it", [*coarse, "--meshes", theirs, "--update-card", good]),
+        (
+            2,
+            "give one --checkpoint with it",
+            [*coarse, "--checkpoint", small, "--checkpoint", f"again={checkpoint}", "--update-card", good],
+        ),
+    ):
+        assert multiface(layout, tmp_path / "out", *options) == status, sentence
+        said = capsys.readouterr()
+        assert sentence in said.err
+        assert (said.out, said.err.count("\n")) == ("", 1)
+    both = ["--meshes", theirs, "--meshes", f"again={others}"]
+    assert evaluate("meshes", "--truth", others, *both, "-o", tmp_path / "out", "--update-card", good) == 2
+    assert "give one --meshes with it" in capsys.readouterr().err
+    assert (good / "README.md").read_text() == "---\nlicense: mit\n---\ntext\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from multiface_layout import FOLDERS, VERSION_1, Layout
 from PIL import Image
 from prepared_multiface import prepare_layout
@@ -151,6 +152,8 @@ def test_synthetic_people_from_folder_to_latex(people, kit_file, tmp_path, capsy
     network(FaceMesh()).save_pretrained(tmp_path / "small")
     given = [str(people), "--ict-facekit", str(kit_file), "--checkpoint", f"small={tmp_path / 'small'}"]
     given += ["--every", "20", "--max-iterations", "2"]  # the made-up kit's triangles are long, which takes time
+    (tmp_path / "README.md").write_text("text\n")
+    given += ["--update-card", str(tmp_path)]
     assert main(["evaluate", "synthetic-meshes", "--quiet", *given, "-o", str(tmp_path / "out")]) == 0
     assert "left out: 1 synthetic people in whom no face was found" in capsys.readouterr().err
     found = json.loads((tmp_path / "out" / "synthetic_meshes.json").read_text())
@@ -162,6 +165,13 @@ def test_synthetic_people_from_folder_to_latex(people, kit_file, tmp_path, capsy
     assert text.startswith("## SYNTHETIC people (rendered, not real)")
     assert latex.count(r"\caption{SYNTHETIC") == latex.count(r"\begin{table}") == 2
     assert "(paper)" not in text
+    results = ModelCard.load(tmp_path / "README.md").data.eval_results
+    about = {(one.dataset_type, one.dataset_name, one.dataset_split) for one in results}
+    split = f"3 sequences ({', '.join(found['frames'])}), 3 meshes, refined from landmarks"
+    assert about == {("synthetic", "SYNTHETIC people (rendered, not real)", split)}
+    values = {one.metric_name: one.metric_value for one in results}
+    mean = found["methods"]["landmarks + small"]["distances_mm"]["all"]["mean"]
+    assert values["mean distance to the true surface after rigid ICP, mm"] == mean
     # The coarse row again, by hand, from the same start.
     truth = PersonTruth(people, 1, kit_file, (0,))
     coarse = LandmarkFitting(FaceMesh())(truth.sequence().face).vertices.numpy()[:1]

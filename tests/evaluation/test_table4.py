@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 from latex_tables import check_compiles, table_rows
 
 from au_d3dface import cli, facs
@@ -83,7 +84,11 @@ def test_benchmarks_from_folds_and_from_reports(tmp_path, capsys):
     fold = {"f1": 0.7, "unfair": "it was trained on them"}
     method = {"input": "video", "modules": "temporal", "folds": {"P1": fold}}
     method["mean"] = {"always_positive_f1": 0.2, "by_au": by_au(ACTION_UNITS["disfa"], 0.7)}
-    report = {"benchmark": "disfa", "methods": {"seen": method, "OpenFace": {"kind": "csv", "folds": {}}}}
+    report = {
+        "benchmark": "disfa",
+        "published_parts": True,
+        "methods": {"seen": method, "OpenFace": {"kind": "csv", "folds": {}}},
+    }
     write(tmp_path / "disfa.json", report)
     numbers = table(tmp_path, full, still, few, tmp_path / "disfa.json")
     rows = {(row["input"], row["modules"]): row for row in numbers["rows"]}
@@ -133,3 +138,108 @@ def test_bad_places_are_one_sentence(tmp_path, capsys):
     refused(4, "cannot be read as scores of Table 4: there is no 'AU01'", twin)
     write(good / "P1/model/training.json", {"pools": []})
     refused(4, "cannot be read as scores of Table 4", good)
+
+
+def report(path: Path, benchmark: str, scores: dict[str, float], **more) -> Path:
+    """The json of `evaluate bp4d | disfa` on one checkpoint, `mine`, with these average scores by part."""
+    method = {"input": "mesh", "modules": "spatial", "folds": {part: {"f1": f1} for part, f1 in scores.items()}}
+    method["mean"] = {"always_positive_f1": 0.2, "by_au": by_au(ACTION_UNITS[benchmark], 0.7)}
+    tool = {"kind": "csv", "folds": {}}
+    write(path, {"benchmark": benchmark, "published_parts": True, "methods": {"mine": method, "OpenFace": tool}} | more)
+    return path
+
+
+def card(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\ntext\n")
+    return folder
+
+
+def results_of(folder: Path) -> dict[tuple, float]:
+    """Value by data set, split and metric, as the library reads them."""
+    found = ModelCard.load(folder / "README.md").data.eval_results
+    assert {tuple(one.dataset_args) for one in found} == {("date", "commit", "command")}
+    return {(one.dataset_name, one.dataset_split, one.metric_type, one.metric_name): one.metric_value for one in found}
+
+
+def update(places, folder: Path) -> int:
+    return cli.main(["evaluate", "table4", *map(str, places), "--update-card", str(folder), "--quiet"])
+
+
+def test_the_card_of_the_one_checkpoint_that_was_measured(tmp_path, capsys):
+    """From the json of both benchmarks, and from the folder of the folds, whose scores stand beside those."""
+    mine = card(tmp_path / "mine")
+    places = [report(tmp_path / "bp4d.json", "bp4d", {"P1": 0.6, "P2": 0.66})]
+    places.append(report(tmp_path / "disfa.json", "disfa", {"P3": 0.5}, published_parts=False))
+    assert update(places, mine) == 0
+    parts = "DISFA, parts of the tester's own"
+    expected = {
+        ("BP4D", "Table 4, mean of P1, P2", "f1", "F1, mean over 12 action units"): 0.63,
+        ("BP4D", "Table 4, mean of P1, P2", "f1", "always positive, F1, mean over 12 action units"): 0.2,
+        (parts, "Table 4, P3", "f1", "F1, mean over 8 action units"): 0.5,
+        (parts, "Table 4, P3", "f1", "always positive, F1, mean over 8 action units"): 0.2,
+    }
+    assert results_of(mine) == expected
+    assert str(tmp_path) not in (mine / "README.md").read_text()
+    args = ModelCard.load(mine / "README.md").data.eval_results[0].dataset_args
+    assert args["command"] == "au-d3dface evaluate table4 bp4d.json disfa.json --update-card mine --quiet"
+    assert update([folds(tmp_path / "runs", "bp4d", {"P1": 0.4})], mine) == 0
+    assert results_of(mine) == expected | {
+        ("BP4D", "Table 4, P1", "f1", "F1, mean over 12 action units"): 0.4,
+        ("BP4D", "Table 4, P1", "f1", "always positive, F1, mean over 12 action units"): 0.25,
+    }
+    # Whoever was trained on the people tested is said so, and not written.
+    method = {"input": "mesh", "modules": "spatial", "folds": {"P1": {"f1": 0.9, "unfair": "it was trained on them"}}}
+    method["mean"] = {"always_positive_f1": 0.2, "by_au": by_au(ACTION_UNITS["bp4d"], 0.9)}
+    seen = report(tmp_path / "seen.json", "bp4d", {}, methods={"mine": method})
+    before = (mine / "README.md").read_bytes()
+    capsys.readouterr()
+    assert update([seen, places[1]], mine) == 0
+    said = capsys.readouterr().err
+    assert "not written into the card: BP4D: mine was trained on people whom it is tested on" in said
+    assert 0.9 not in results_of(mine).values()
+    (mine / "README.md").write_bytes(before)
+    assert update([seen], mine) == 5
+    assert (mine / "README.md").read_bytes() == before
+
+
+def test_the_card_of_one_training_among_many(tmp_path):
+    """The one in whose folder the card lies has its own scores, not the mean over seeds."""
+    runs = synthetic(tmp_path / "runs")
+    mine = card(runs / "mesh_spatial-seed1" / "model")
+    assert update([runs], mine) == 0
+    found = results_of(mine)
+    about = "Synthetic people, rendered and tracked", "Table 4, 7 frames of held-out people"
+    assert {key[:2] for key in found} == {about}
+    assert {key[2:]: value for key, value in found.items()} == {
+        **{
+            ("f1", f"{floor}F1, mean over {over}"): value
+            for over in ("the action units of BP4D", "the action units of DISFA", "all action units")
+            for floor, value in (("", pytest.approx(0.42)), ("always positive, ", 0.25))
+        },
+        ("roc_auc", "ROC area, mean over all action units"): 0.75,
+        ("mean_distance_mm", "mean distance of vertices from the true ones, mm"): pytest.approx(1.3),
+    }
+
+
+def test_cards_that_nothing_can_be_written_into_are_one_sentence(tmp_path, capsys):
+    elsewhere = card(tmp_path / "elsewhere")
+    before = (elsewhere / "README.md").read_bytes()
+    twin, good = synthetic(tmp_path / "twin"), folds(tmp_path / "good", "bp4d", {"P1": 0.6})
+    other = folds(tmp_path / "other", "disfa", {"P1": 0.6})
+    tool = report(tmp_path / "tool.json", "bp4d", {}, methods={"OpenFace": {"kind": "csv", "folds": {}}})
+    broken = card(tmp_path / "broken")
+    (broken / "README.md").write_text("---\na: [\n---\n")
+    for places, folder, status, sentence in (
+        ([good], tmp_path, 4, "holds no model card (README.md)"),
+        ([good], broken, 4, "the YAML at the head of"),
+        ([tool], elsewhere, 4, "it has no checkpoint's scores"),
+        ([good, other], elsewhere, 2, "good (mesh, temporal + spatial), other (mesh, temporal + spatial); give the"),
+        ([twin], elsewhere, 2, f"holds {2 * len(ROWS)} trainings, and {elsewhere / 'README.md'} lies in none of them"),
+    ):
+        assert update(places, folder) == status, sentence
+        said = capsys.readouterr()
+        assert sentence in said.err
+        assert said.err.count("\n") == 1
+        assert said.out == ""
+    assert (elsewhere / "README.md").read_bytes() == before

@@ -30,10 +30,11 @@ def start(
         port = str(probe.getsockname()[1])
     started = []
     for rank in range(processes):
-        variables = dict(environment)
+        variables: dict[str, str] = {}
         if processes > 1:
             variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             variables |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+        variables |= environment
         process = get_context("fork").Process(target=_work, args=(work, content, variables))
         process.start()
         started.append(process)

@@ -3,6 +3,7 @@
 Only `model-index` in the YAML at the head of README.md changes; every other character of the card stays as it is.
 """
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,9 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 
 from .. import __version__
 from ..errors import InputError, OutputError
-from ..export.files import atomic_path
+from ..export.files import atomic_path, check_output_directory
 
 CARD = "README.md"
-TASK = "video-classification"
 COMMAND = "au-d3dface evaluate"
 
 
@@ -33,7 +33,7 @@ class CardResult:
         dataset: short name, such as `bp4d`. title: for people, such as `BP4D`.
         split: which people or clips, such as `P3`.
         metrics: name for people to type (`f1`, `roc_auc`) and value; those that are None or NaN are left out.
-        task: what the network does, for people.
+        task: what the network does, for people. task_type: the same in the words of the Hub.
     """
 
     dataset: str
@@ -41,6 +41,7 @@ class CardResult:
     split: str
     metrics: Mapping[str, tuple[str, float | None]]
     task: str = "Detection of facial action units"
+    task_type: str = "video-classification"
 
 
 def card_path(place: str | Path) -> Path:
@@ -57,8 +58,20 @@ def card_path(place: str | Path) -> Path:
     return card
 
 
+def check_card(place: str | Path) -> Path:
+    """The card that results can be written into, before the long work that they take.
+
+    Raises:
+        InputError: there is none, or what is at its head cannot be read. OutputError: its folder cannot be written.
+    """
+    path = card_path(place)
+    _read(path)
+    check_output_directory(path.parent)
+    return path
+
+
 def update_card(place: str | Path, results: Sequence[CardResult], command: str) -> Path:
-    """Writes results into a card, in place of those of the same command, data set and split that it has.
+    """Writes results into a card, in place of those of the same evaluation, data set and split that it has.
 
     Args:
         place: a checkpoint's folder, or its README.md. command: that made them (`plain_command`).
@@ -73,27 +86,16 @@ def update_card(place: str | Path, results: Sequence[CardResult], command: str) 
     path = card_path(place)
     if not any(_known(result) for result in results):
         raise OutputError(f"there is no score that could be written into {path}")
-    try:
-        content = path.read_bytes().decode("utf-8")  # not read_text, which would change the ends of lines
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the model card {path} cannot be read: {error}") from error
-    head = REGEX_YAML_BLOCK.search(content)
-    try:
-        data = yaml.safe_load(head[2]) if head else {}
-        data = {} if data is None else data
-        if not isinstance(data, dict):
-            raise ValueError("it is no list of names and values")
-        index = data.get("model-index") or [{"name": _model_name(path), "results": []}]
-        model_index_to_eval_results(index)  # says what is wrong with it
-        name = index[0]["name"]
-    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"the YAML at the head of {path} cannot be read ({said}); correct it first") from error
+    content, head, index = _read(path)
+    name = index[0]["name"]
     about = {"date": date.today().isoformat(), "commit": code_commit(), "command": command}
     new = eval_results_to_model_index(name, [one for result in results for one in _eval_results(result, about)])
     fresh = new[0]["results"]
     replaced = {_key(result) for result in fresh}
-    index[0]["results"] = [one for one in index[0]["results"] if _key(one) not in replaced or not _is_ours(one)] + fresh
+    # What this module did not write is someone else's and stays.
+    index[0]["results"] = [
+        one for one in index[0]["results"] if (key := _key(one)) is None or key not in replaced
+    ] + fresh
     block = yaml.safe_dump({"model-index": index}, sort_keys=False, allow_unicode=True, width=10**6)
     line_break = "\r\n" if head and "\r\n" in head[0] else "\n"
     block = block.rstrip("\n").replace("\n", line_break)
@@ -134,6 +136,27 @@ def code_commit() -> str:
     return git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-modified") or f"au-d3dface {__version__}"
 
 
+def _read(path: Path) -> tuple[str, re.Match[str] | None, list[dict[str, Any]]]:
+    """A card's content, the YAML at its head, and its model-index, which is of one model without results if new."""
+    try:
+        content = path.read_bytes().decode("utf-8")  # not read_text, which would change the ends of lines
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the model card {path} cannot be read: {error}") from error
+    head = REGEX_YAML_BLOCK.search(content)
+    try:
+        data = yaml.safe_load(head[2]) if head else {}
+        data = {} if data is None else data
+        if not isinstance(data, dict):
+            raise ValueError("it is no list of names and values")
+        index = data.get("model-index") or [{"name": _model_name(path), "results": []}]
+        model_index_to_eval_results(index)  # says what is wrong with it
+        index[0]["name"]
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"the YAML at the head of {path} cannot be read ({said}); correct it first") from error
+    return content, head, index
+
+
 def _known(result: CardResult) -> dict[str, tuple[str, float]]:
     """The metrics that have a value."""
     return {
@@ -144,7 +167,7 @@ def _known(result: CardResult) -> dict[str, tuple[str, float]]:
 def _eval_results(result: CardResult, about: dict[str, str]) -> list[EvalResult]:
     return [
         EvalResult(
-            task_type=TASK,
+            task_type=result.task_type,
             task_name=result.task,
             dataset_type=result.dataset,
             dataset_name=result.title,
@@ -158,14 +181,13 @@ def _eval_results(result: CardResult, about: dict[str, str]) -> list[EvalResult]
     ]
 
 
-def _key(result: Mapping[str, Any]) -> tuple[Any, Any]:
-    return result["dataset"]["type"], result["dataset"].get("split")
-
-
-def _is_ours(result: Mapping[str, Any]) -> bool:
-    """Whether this module wrote the result; the rest is someone else's and stays."""
+def _key(result: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Data set, split and evaluation, such as `bp4d`; None where this module did not write the result."""
     given = result["dataset"].get("args")
-    return isinstance(given, dict) and str(given.get("command", "")).startswith(COMMAND)
+    words = str(given.get("command", "")).split() if isinstance(given, dict) else []
+    if words[:2] != COMMAND.split():
+        return None
+    return result["dataset"]["type"], result["dataset"].get("split"), *words[2:3]
 
 
 def _replaced(head: str, block: str, line_break: str) -> str:

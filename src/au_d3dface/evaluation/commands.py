@@ -208,9 +208,9 @@ def _numbers(text: str) -> list[float]:
 
 def _check_output(options: argparse.Namespace) -> None:
     if getattr(options, "update_card", None) is not None:
-        from .card_results import card_path
+        from .card_results import check_card
 
-        card_path(options.update_card)  # before the long work
+        check_card(options.update_card)  # before the long work
     if options.output is not None:
         from ..export import check_output_directory
 

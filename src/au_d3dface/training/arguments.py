@@ -6,7 +6,6 @@ A yaml file has up to three sections: `model`, fields of `AUD3DFaceConfig`; `dat
 wins over the file, the file over the defaults.
 """
 
-import argparse
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -19,6 +18,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import yaml
 from huggingface_hub.errors import StrictDataclassError
 
+from ..command_line import SentenceParser
 from ..configuration_au_d3dface import AUD3DFaceConfig
 from ..data.benchmark_rows import COUNTED
 from ..data.folds import PARTS, fold_of
@@ -363,10 +363,10 @@ def read_arguments(argv: Sequence[str] | None = None) -> Arguments:
     """The arguments of a command line.
 
     Raises:
-        UsageError: a key that does not exist, or a value of another type.
+        UsageError: an option or key that does not exist, or a value of another type.
         InputError: the yaml file cannot be read.
     """
-    parser = argparse.ArgumentParser(
+    parser = SentenceParser(
         prog="python -m au_d3dface.training",
         description="Trains the network on labelled synthetic sequences, BP4D or DISFA. Start it with accelerate "
         "launch -m, or alone.",

@@ -9,7 +9,6 @@ everywhere gets; `au-d3dface evaluate bp4d --checkpoint OUT` measures the same a
 `python -m au_d3dface.training`, and `--folds P1,P2` for some of the parts.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from ..command_line import exit_status
+from ..command_line import SentenceParser, exit_status
 from ..data.folds import ALL, fold_of
 from ..errors import UsageError
 from ..evaluation.benchmarks.table import BenchmarkTable, MethodScores, recorded_scores
@@ -87,16 +86,16 @@ def _of_fold(arguments: Arguments, part: str, output: Path) -> Arguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status of the error, if there was one, after its sentence."""
-    parser = argparse.ArgumentParser(
+    parser = SentenceParser(
         prog="python -m au_d3dface.training.folds",
         description=__doc__.split("\n")[0],
         epilog="All other options are those of python -m au_d3dface.training, without --tested.",
         allow_abbrev=False,
     )
     parser.add_argument("--folds", metavar="P1,P2", help="parts to test; all without it")
-    options, more = parser.parse_known_args(argv)
 
     def command() -> None:
+        options, more = parser.parse_known_args(argv)
         chosen = None if options.folds is None else [part.strip() for part in options.folds.split(",")]
         table = train_folds(read_arguments(more), chosen)
         if process_share(os.environ)[0] == 0:

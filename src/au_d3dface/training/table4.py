@@ -10,13 +10,12 @@ this command goes to the training of every row (`--epochs 3`).
 The scores are of synthetic people and say nothing of BP4D and DISFA; the paper's stand beside them.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..command_line import exit_status
+from ..command_line import SentenceParser, exit_status
 from ..errors import UsageError
 from ..evaluation.benchmarks.table4 import ROWS, Table4, synthetic_table4
 from ..evaluation.reports import write_report
@@ -67,7 +66,7 @@ def run(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status of the error, if there was one, after its sentence."""
-    parser = argparse.ArgumentParser(prog="python -m au_d3dface.training.table4", description=__doc__.split("\n")[0])
+    parser = SentenceParser(prog="python -m au_d3dface.training.table4", description=__doc__.split("\n")[0])
     parser.add_argument("--rendered", required=True, help="folder of rendered sequences with pictures, to train on")
     parser.add_argument("--rendered-held-out", required=True, help="the same of other people")
     parser.add_argument("--output", required=True, help="folder for models and table")
@@ -75,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--model", action="append", default=[], metavar="FIELD=VALUE", help="a field of AUD3DFaceConfig"
     )
-    options, more = parser.parse_known_args(argv)
 
     def command() -> None:
+        options, more = parser.parse_known_args(argv)
         try:
             seeds = [int(seed) for seed in options.seeds.split(",")]
         except ValueError as error:

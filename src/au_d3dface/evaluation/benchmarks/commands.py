@@ -21,12 +21,14 @@ def add_benchmarks(kinds) -> None:
         help="Table 4: average F1 by input and modules, beside the paper's",
         description="Puts together what has been measured: the folder that au_d3dface.training.table4 wrote; or "
         "folders that au_d3dface.training.folds wrote and json files of 'evaluate bp4d' and 'evaluate disfa'. With "
-        "--output the table is written as json, markdown, LaTeX and a plot.",
+        "--output the table is written as json, markdown, LaTeX and a plot. With --update-card everything must be of "
+        "one checkpoint, or the card must lie in the folder of the one whose scores it is to have.",
     )
     command.add_argument("places", nargs="+", metavar="PLACE", help="a folder of trainings, or a json file")
     command.add_argument("-o", "--output", metavar="DIR", help="folder for the table: json, md, tex and png")
+    add_card_option(command)
     command.add_argument("--quiet", action="store_true", help="no list of what was written")
-    command.set_defaults(run=_table4, update_card=None)
+    command.set_defaults(run=_table4)
 
 
 def _add(kinds, name: str, title: str) -> None:
@@ -85,12 +87,13 @@ def _add(kinds, name: str, title: str) -> None:
     command.set_defaults(run=_benchmark, benchmark=name)
 
 
-def add_card_option(command: argparse.ArgumentParser) -> None:
-    """--update-card, for evaluations that have scores."""
+def add_card_option(command: argparse.ArgumentParser, whose: str = "") -> None:
+    """--update-card, for evaluations that have scores; `whose` they are where there are others beside."""
     command.add_argument(
         "--update-card",
         metavar="PLACE",
-        help="write the scores into the model card of this checkpoint's folder, or into this README.md",
+        help=f"write the scores{' ' if whose else ''}{whose} into the model card of this checkpoint's folder, or into "
+        "this README.md",
     )
 
 
@@ -100,9 +103,9 @@ def _benchmark(options: argparse.Namespace) -> int:
     if options.checkpoint and options.prepared is None:
         raise UsageError("a checkpoint reads coarse faces: give --prepared, the folder that 'au-d3dface prepare' wrote")
     if options.update_card is not None:
-        from ..card_results import card_path
+        from ..card_results import check_card
 
-        card_path(options.update_card)  # before the long work
+        check_card(options.update_card)  # before the long work
         if len(options.checkpoint) != 1:
             raise UsageError("--update-card takes the scores of one checkpoint: give one --checkpoint with it")
     if options.output is not None:
@@ -117,10 +120,15 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 
 def _table4(options: argparse.Namespace) -> int:
-    from .table4_sources import read_table4
+    from .table4_sources import own_table4, read_table4
 
+    own = None
+    if options.update_card is not None:
+        from ..card_results import check_card
+
+        own = own_table4(options.places, check_card(options.update_card))
     table = read_table4(options.places)
-    return finish(options, "table4", table)
+    return finish(options, "table4", table, own)
 
 
 def benchmark_table(options: argparse.Namespace, progress):
@@ -177,8 +185,8 @@ def benchmark_table(options: argparse.Namespace, progress):
     return BenchmarkTable(benchmark, parts, options.folds_file is None, options.frames, methods, remarks)
 
 
-def finish(options: argparse.Namespace, name: str, table) -> int:
-    """Prints a table, writes its four files, and its scores into the card."""
+def finish(options: argparse.Namespace, name: str, table, own=None) -> int:
+    """Prints a table, writes its four files, and its scores, or those of `own`, a part of it, into the card."""
     from ..reports import write_report
 
     text = table.text()
@@ -189,7 +197,7 @@ def finish(options: argparse.Namespace, name: str, table) -> int:
     if options.update_card is not None:
         from ..card_results import plain_command, update_card
 
-        results, refused = table.card_results()
+        results, refused = (own or table).card_results()
         for sentence in refused:
             print(f"au-d3dface: warning: not written into the card: {sentence}", file=sys.stderr)
         written.append(update_card(options.update_card, results, plain_command(options.words)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import facs
+from ..card_results import CardResult
 from ..paper_tables import PAPER_TABLE4
 from ..reports import cell, markdown_table, number
 
@@ -46,6 +47,20 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """What one column of a row says F1 of, for a model card: `dataset`, `title` and `split` of `CardResult`.
+
+    Attributes:
+        over: the action units that it is the mean over, for people.
+    """
+
+    dataset: str
+    title: str
+    split: str
+    over: str
+
+
+@dataclass(frozen=True)
 class Table4Row:
     """One model.
 
@@ -55,6 +70,7 @@ class Table4Row:
         always_positive_f1: the floors beside them.
         roc_area, mesh_mm: means; None where they were not measured.
         unfair: columns that are no fair test of it, as it was trained on people who are tested.
+        tested: by column of `f1`.
         more: what else the JSON says.
     """
 
@@ -66,6 +82,7 @@ class Table4Row:
     roc_area: float | None = None
     mesh_mm: float | None = None
     unfair: frozenset[str] = frozenset()
+    tested: Mapping[str, Tested] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -179,6 +196,23 @@ class Table4:
         labels = [f"{row.input}\n{row.modules.replace(' + ', ' +' + chr(10))}" for row in self.rows]
         return bar_plot([*labels, "always\npositive"], bars, "F1, %", f"Average F1 on {self.data}")
 
+    def card_results(self) -> tuple[list[CardResult], list[str]]:
+        """What a model card says of the only row that was measured; and why columns are left out."""
+        (row,) = [row for row in self.rows if row.f1]
+        found: dict[tuple[str, str, str], dict[str, tuple[str, float | None]]] = {}
+        for key, f1 in row.f1.items():
+            tested = row.tested[key]
+            metrics = found.setdefault((tested.dataset, tested.title, tested.split), {})
+            if key not in row.unfair:
+                metrics[f"F1, mean over {tested.over}"] = "f1", f1.mean
+                metrics[f"always positive, F1, mean over {tested.over}"] = "f1", row.always_positive_f1.get(key)
+        if row.roc_area is not None or row.mesh_mm is not None:  # of synthetic people, the only ones with either
+            (metrics,) = found.values()
+            metrics["ROC area, mean over all action units"] = "roc_auc", row.roc_area
+            metrics["mean distance of vertices from the true ones, mm"] = "mean_distance_mm", row.mesh_mm
+        refused = [f"{key}: {row.name} was trained on people whom it is tested on" for key in sorted(row.unfair)]
+        return [CardResult(*about, metrics) for about, metrics in found.items()], refused
+
     def _has(self, name: str) -> bool:
         return any(getattr(row, name) is not None for row in self.rows)
 
@@ -239,6 +273,15 @@ def _synthetic_row(name: str, runs: Sequence[Mapping[str, Any]]) -> Table4Row:
         {key: means("always_positive_f1", units)[0] for key, units in AU_SETS.items()},
         sum(run["roc_area_mean"] for run in runs) / len(runs),
         sum(errors) / len(errors) if errors else None,
+        tested={
+            key: Tested(
+                "synthetic",
+                "Synthetic people, rendered and tracked",
+                f"Table 4, {runs[0]['frames']} frames of held-out people",
+                "all action units" if key == "all" else f"the action units of {key}",
+            )
+            for key in AU_SETS
+        },
         more={
             "frames": runs[0]["frames"],
             "by_au": {au: [run["by_au"][au]["f1"] for run in runs] for au in runs[0]["by_au"]},

@@ -9,7 +9,7 @@ from ... import facs
 from ...errors import InputError, UsageError
 from ..paper_tables import ACTION_UNITS, PAPER_TABLE4
 from .table import FLOOR, BenchmarkTable, MethodScores, recorded_scores
-from .table4 import ROWS, Range, Table4, Table4Row, synthetic_table4
+from .table4 import ROWS, Range, Table4, Table4Row, Tested, synthetic_table4
 
 TITLES = {"bp4d": "BP4D", "disfa": "DISFA"}
 
@@ -26,17 +26,55 @@ def read_table4(places: Sequence[str]) -> Table4:
         UsageError: synthetic people and benchmarks together, or two scores for one cell.
     """
     paths = [Path(place).expanduser() for place in places]
-    synthetic = [path for path in paths if path.is_dir() and _rows_in(path)]
-    if synthetic and len(paths) > 1:
+    folder = _synthetic(paths)
+    if folder is not None:
+        return _of_synthetic(folder, _rows_in(folder))
+    found, notes = _cells(paths)
+    measured = [title for name, title in TITLES.items() if any(name in cells for cells in found.values())]
+    rows = [_together(key, found.get(key, {})) for key in {**dict.fromkeys(PAPER_TABLE4), **dict.fromkeys(found)}]
+    if any(not row.f1.get(title) for row in rows for title in TITLES.values()):
+        notes.append("–: not measured")
+    return Table4(" and ".join(measured), {title: title for title in TITLES.values()}, "folds", rows, notes)
+
+
+def own_table4(places: Sequence[str], card: Path) -> Table4:
+    """The part of the table that a model card may have: the one row of the checkpoint whose card it is.
+
+    Args:
+        places: as for `read_table4`; of one checkpoint, or a folder that `training.table4` wrote and in which the
+            checkpoint lies. card: its README.md.
+
+    Raises:
+        InputError: as `read_table4`. UsageError: the places are of several checkpoints, and do not say which it is.
+    """
+    paths = [Path(place).expanduser() for place in places]
+    folder = _synthetic(paths)
+    if folder is None:
+        measured = [(*key, row.name) for key, cells in _cells(paths)[0].items() for row in cells.values()]
+        several = list(dict.fromkeys(measured))
+        if len(several) > 1:
+            names = ", ".join(f"{name} ({inputs}, {modules})" for inputs, modules, name in several)
+            raise UsageError(
+                f"--update-card takes the scores of one checkpoint, and these are of {names}; give the places of one"
+            )
+        return read_table4(places)
+    trainings = [(name, file) for name, files in _rows_in(folder).items() for file in files]
+    own = [(name, file) for name, file in trainings if file.parent.parent.resolve() in card.resolve().parents]
+    if len(trainings) > 1 and not own:
         raise UsageError(
-            f"{synthetic[0]} was measured on synthetic people and stands alone; leave out the other places"
+            f"{folder} holds {len(trainings)} trainings, and {card} lies in none of them; give --update-card the model "
+            f"whose card it is, such as {trainings[0][1].parent}"
         )
-    if synthetic:
-        records = {name: [_json(file) for file in files] for name, files in _rows_in(synthetic[0]).items()}
-        try:
-            return synthetic_table4(records)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise InputError(_damaged(synthetic[0], error)) from error
+    name, file = (own or trainings)[0]
+    return _of_synthetic(folder, {name: [file]})
+
+
+def _cells(paths: Sequence[Path]) -> tuple[dict[tuple[str, str], dict[str, Table4Row]], list[str]]:
+    """What the places hold by input and modules, and by benchmark; and notes.
+
+    Raises:
+        InputError: a place holds nothing, or is damaged. UsageError: two scores for one cell.
+    """
     found: dict[tuple[str, str], dict[str, Table4Row]] = {}
     notes: list[str] = []
     for path in paths:
@@ -49,11 +87,25 @@ def read_table4(places: Sequence[str]) -> Table4:
                 )
             cells[benchmark] = row
             notes += [note for note in said if note not in notes]
-    measured = [title for name, title in TITLES.items() if any(name in cells for cells in found.values())]
-    rows = [_together(key, found.get(key, {})) for key in {**dict.fromkeys(PAPER_TABLE4), **dict.fromkeys(found)}]
-    if any(not row.f1.get(title) for row in rows for title in TITLES.values()):
-        notes.append("–: not measured")
-    return Table4(" and ".join(measured), {title: title for title in TITLES.values()}, "folds", rows, notes)
+    return found, notes
+
+
+def _synthetic(paths: Sequence[Path]) -> Path | None:
+    """The folder that `training.table4` wrote, if one of the places is one."""
+    synthetic = [path for path in paths if path.is_dir() and _rows_in(path)]
+    if synthetic and len(paths) > 1:
+        raise UsageError(
+            f"{synthetic[0]} was measured on synthetic people and stands alone; leave out the other places"
+        )
+    return synthetic[0] if synthetic else None
+
+
+def _of_synthetic(folder: Path, files: Mapping[str, Sequence[Path]]) -> Table4:
+    records = {name: [_json(file) for file in found] for name, found in files.items()}
+    try:
+        return synthetic_table4(records)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InputError(_damaged(folder, error)) from error
 
 
 def _rows_in(folder: Path) -> dict[str, list[Path]]:
@@ -93,11 +145,12 @@ def _of_folds(folder: Path, files: Sequence[Path]) -> tuple[str, Table4Row, list
     if benchmark not in TITLES or any(pool["benchmark"] != benchmark for pool in pools) or wrong:
         raise ValueError("its folds do not test the parts that they are named after")
     method = MethodScores(folder.resolve().name, {part: recorded_scores(record) for part, record in records.items()})
-    table = BenchmarkTable(benchmark, list(records), pools[0]["parts"] == "published", "labelled", [method])
-    folds = [table.average(method, part, "f1") for part in records]
+    published = pools[0]["parts"] == "published"
+    table = BenchmarkTable(benchmark, list(records), published, "labelled", [method])
+    folds = {part: table.average(method, part, "f1") for part in records}
     floor = table.mean(method, "average", FLOOR)
     inputs, modules = _kind_of(config)
-    return _row(benchmark, inputs, modules, method.name, folds, floor, table.columns, len(records), [])
+    return _row(benchmark, inputs, modules, method.name, folds, floor, table.columns, published, [])
 
 
 def _of_report(path: Path, report: Mapping[str, Any]) -> list[tuple[str, Table4Row, list[str]]]:
@@ -110,10 +163,11 @@ def _of_report(path: Path, report: Mapping[str, Any]) -> list[tuple[str, Table4R
         folds, mean = method["folds"], method["mean"]
         unfair = ", ".join(part for part, fold in folds.items() if "unfair" in fold)
         notes = [f"† {name} was trained on people of {unfair} whom it is tested on: no fair test"] if unfair else []
-        averages = [fold["f1"] for fold in folds.values()]
+        averages = {part: fold["f1"] for part, fold in folds.items()}
         kind = method["input"], method["modules"]
+        published = bool(report["published_parts"])
         rows.append(
-            _row(report["benchmark"], *kind, name, averages, mean[FLOOR], list(mean["by_au"]), len(folds), notes)
+            _row(report["benchmark"], *kind, name, averages, mean[FLOOR], list(mean["by_au"]), published, notes)
         )
     if not rows:
         raise ValueError("it has no checkpoint's scores")
@@ -125,13 +179,14 @@ def _row(
     inputs: str,
     modules: str,
     name: str,
-    folds: Sequence[float | None],
+    folds: Mapping[str, float | None],
     floor: float | None,
     units: Sequence[str],
-    count: int,
+    published: bool,
     notes: list[str],
 ) -> tuple[str, Table4Row, list[str]]:
-    title, known = TITLES[benchmark], [float(value) for value in folds if value is not None]
+    title, count = TITLES[benchmark], len(folds)
+    known = [float(value) for value in folds.values() if value is not None]
     if not known:
         raise ValueError(f"{name} has no average F1")
     where = f"{inputs}, {modules}, {title}"
@@ -141,17 +196,26 @@ def _row(
         notes.append(f"{where}: mean over {', '.join(units)} alone, not comparable with the paper's")
     floors = {} if floor is None else {title: float(floor)}
     unfair = frozenset({title} if any(note.startswith("†") for note in notes) else ())
-    return benchmark, Table4Row(inputs, modules, name, {title: Range.of(known)}, floors, unfair=unfair), notes
+    parts = ", ".join(folds)
+    tested = Tested(
+        benchmark,
+        title if published else f"{title}, parts of the tester's own",
+        f"Table 4, mean of {parts}" if count > 1 else f"Table 4, {parts}",
+        f"{len(units)} action units",
+    )
+    f1 = {title: Range.of(known)}
+    return benchmark, Table4Row(inputs, modules, name, f1, floors, unfair=unfair, tested={title: tested}), notes
 
 
 def _together(key: tuple[str, str], cells: Mapping[str, Table4Row]) -> Table4Row:
     """The row of both benchmarks; empty where nothing was measured."""
-    f1, floors = {}, {}
+    f1, floors, tested = {}, {}, {}
     for row in cells.values():
         f1, floors = f1 | dict(row.f1), floors | dict(row.always_positive_f1)
+        tested |= row.tested
     names = ", ".join(dict.fromkeys(row.name for row in cells.values()))
     unfair = frozenset().union(*(row.unfair for row in cells.values()))
-    return Table4Row(*key, names, f1, floors, unfair=unfair)
+    return Table4Row(*key, names, f1, floors, unfair=unfair, tested=tested)
 
 
 def _kind_of(config: Mapping[str, Any]) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...command_line import ProgressBar, named_paths, named_values
 from ...errors import UsageError
+from ..benchmarks.commands import add_card_option
 
 if TYPE_CHECKING:  # heavy: the command line loads this module before it knows what is asked for
     from .measuring import Measuring
@@ -63,7 +64,7 @@ def add_mesh_tables(kinds) -> None:
         "and frame.",
     )
     command.add_argument("--truth", required=True, metavar="DIR", help="true meshes by sequence and frame")
-    _add_measuring(command)
+    _add_measuring(command, "of the meshes of the one --meshes")
     command.set_defaults(run=_meshes)
 
     command = kinds.add_parser(
@@ -91,7 +92,7 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
 
 
-def _add_measuring(command: argparse.ArgumentParser) -> None:
+def _add_measuring(command: argparse.ArgumentParser, whose: str = "of the one --checkpoint") -> None:
     command.add_argument(
         "--meshes",
         action="append",
@@ -141,6 +142,7 @@ def _add_measuring(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for md, json, tex and png, and what is kept to go on",
     )
+    add_card_option(command, whose)
     command.add_argument("--quiet", action="store_true", help="no progress bar and no list of what was written")
 
 
@@ -206,6 +208,7 @@ def _run(options: argparse.Namespace, name: str, make: Callable[[ProgressBar], "
     from ...export import check_output_directory
 
     check_output_directory(options.output)
+    _check_card(options)
     for option in ("processes", "max_iterations"):
         if getattr(options, option) < 1:
             raise UsageError(f"--{option.replace('_', '-')} must be at least 1, not {getattr(options, option)}")
@@ -218,12 +221,33 @@ def _run(options: argparse.Namespace, name: str, make: Callable[[ProgressBar], "
     print(table.text())
     for note in table.notes:
         print(f"au-d3dface: note: {note}", file=sys.stderr)
-    settings = {key: value for key, value in vars(options).items() if key not in ("run", "quiet")}
+    settings = {key: value for key, value in vars(options).items() if key not in ("run", "quiet", "update_card")}
     numbers = {"settings": settings} | table.numbers()
-    for path in write_report(Path(options.output), name, table.text(), numbers, table.latex(), table.figure()):
-        if not options.quiet:
+    written = write_report(Path(options.output), name, table.text(), numbers, table.latex(), table.figure())
+    if options.update_card is not None:
+        from ..card_results import plain_command, update_card
+        from .card import card_results
+
+        rows = table.coarse or dict.fromkeys(table.table.rows)
+        results = card_results(table, name.removesuffix("_meshes"), rows)
+        written.append(update_card(options.update_card, results, plain_command(options.words)))
+    if not options.quiet:
+        for path in written:
             print(f"  {path}")
     return 0
+
+
+def _check_card(options: argparse.Namespace) -> None:
+    """Whether the scores are of one checkpoint, and its card can be written: before the long work."""
+    if options.update_card is None:
+        return
+    from ..card_results import check_card
+
+    check_card(options.update_card)
+    # True meshes of one's own are compared with meshes alone: those that the checkpoint made.
+    option, given = ("--checkpoint", options.checkpoint) if "checkpoint" in options else ("--meshes", options.meshes)
+    if len(given) != 1:
+        raise UsageError(f"--update-card takes the scores of one checkpoint: give one {option} with it")
 
 
 def _table(

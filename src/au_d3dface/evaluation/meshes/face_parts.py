@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 from ...data.multiface.head_frame import face_regions, find_head_frame
 from ...errors import CheckpointError, InputError, UsageError
 from ...face_models import FaceMesh, FaceModel
-from ...geometry import Similarity, similarity_alignment
+from ...geometry import Similarity
 from ...metrics import REGIONS, facemesh_regions
 
 _SUFFIXES = (".json", ".npz", ".npy", ".txt")
@@ -67,11 +67,12 @@ def part_of_model(model: FaceModel) -> FacePart:
         )
     template, faces = model.template.cpu(), model.faces.cpu()
     points = model.landmarks_468(template, faces).double()
-    rotation, _, translation = similarity_alignment(points, FaceMesh().template.double(), with_scale=False)
-    return FacePart(
-        _named(face_regions(template.numpy(), faces.numpy(), points)),
-        Similarity(rotation.numpy(), 1.0, translation.numpy()),
-    )
+    return FacePart(_named(face_regions(template.numpy(), faces.numpy(), points)), head_from_points(points))
+
+
+def head_from_points(points: torch.Tensor) -> Similarity:
+    """The rigid motion to the head frame that lays a face at rest, by its (468, 3) points, on the bundled face."""
+    return Similarity.of_correspondences(points.numpy(), FaceMesh().template.numpy())
 
 
 def part_of_mesh(vertices: np.ndarray, faces: np.ndarray, name: str) -> FacePart:

@@ -25,9 +25,10 @@ from ...errors import InputError, UsageError
 from ...face_models import FaceMesh, FaceModel, load_face_model
 from ...geometry import Similarity
 from ...modeling_au_d3dface import AUD3DFaceForReconstruction
-from ...video import sample_frames, spread_samples
+from ...video import spread_samples
 from ...video.pictures import read_picture
 from ...video_processing_au_d3dface import crop_face, normalise_crops
+from ..synthetic_people.calibration import decode
 from .face_parts import FacePart, check_regions, part_of_mesh, part_of_model, read_regions
 from .folders import find_sequence
 from .frame_meshes import mesh_files, mesh_frames, read_mesh_folder
@@ -268,24 +269,16 @@ def refined_vertices(
     Raises:
         UsageError: the network reads video, and there are no pictures. InputError: a picture cannot be read.
     """
-    valid = coarse.valid.cpu().numpy()
-    frames = sample_frames(times, valid, network.config.frame_rate)
-    first = int(np.argmax(frames >= 0))  # nothing is decoded before the person is first seen
-    mask, index = torch.from_numpy(frames[first:] >= 0), torch.from_numpy(np.maximum(frames[first:], 0))
-    inputs: dict[str, Any] = {}
-    if network.config.use_video:
+
+    def video(frames: np.ndarray) -> dict[str, Any]:
+        if not network.config.use_video:
+            return {}
         if pictures is None or face_model is None:
             raise UsageError("this checkpoint reads video, and there are no pictures here; give one of meshes alone")
-        inputs["video_features"] = _video_features(network, coarse, frames[first:], pictures, face_model)
-    output = network.generate(
-        vertices=coarse.vertices[index][None].to(network.device),
-        neutral_vertices=coarse.neutral_vertices[None].to(network.device),
-        frame_mask=mask[None].to(network.device),
-        **inputs,
-    )
-    samples = np.full((len(frames), *output.vertices.shape[2:]), np.nan, np.float32)
-    samples[first:] = output.vertices[0].float().cpu().numpy()
-    return spread_samples(samples, frames, times, valid)[0]
+        return {"video_features": _video_features(network, coarse, frames, pictures, face_model)}
+
+    decoded = decode(network, coarse, times, video)
+    return spread_samples(decoded.vertices.numpy(), decoded.frames, times, coarse.valid.cpu().numpy())[0]
 
 
 def _video_features(

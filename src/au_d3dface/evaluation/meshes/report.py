@@ -66,6 +66,7 @@ class Table1:
         measuring: the settings.
         frames: by sequence, how many all methods have. unseen: by method, frames in which it saw no face.
         by_sequence: means by method and sequence, millimetres.
+        coarse: by row of a checkpoint, the row of the coarse meshes that it refines.
         region_wise, multirex: by method; empty where not asked for.
         paper: whether the paper's rows stand beside them.
         notes: sentences for people.
@@ -77,6 +78,7 @@ class Table1:
     frames: dict[str, int]
     unseen: dict[str, int]
     by_sequence: dict[str, dict[str, float]]
+    coarse: dict[str, str] = field(default_factory=dict)
     region_wise: dict[str, Averages] = field(default_factory=dict)
     multirex: dict[str, Averages] = field(default_factory=dict)
     paper: bool = False
@@ -208,7 +210,7 @@ def pooled(title: str, jobs: Sequence[Job], measuring: Measuring, paper: bool, n
         raise InputError("there is no frame in which all methods have a mesh, so there is nothing to compare")
     rows: dict[str, MethodRow] = {}
     settings = None
-    by_sequence, unseen, region_wise, multirex = {}, {}, {}, {}
+    by_sequence, unseen, coarse, region_wise, multirex = {}, {}, {}, {}, {}
     for method in dict.fromkeys(job.method.name for job in jobs):  # one by one: their distances fill the memory
         own = [job for job in jobs if job.method.name == method and job.truth.name in common]
         results = [read_result(job).at(common[job.truth.name]) for job in own]
@@ -217,6 +219,8 @@ def pooled(title: str, jobs: Sequence[Job], measuring: Measuring, paper: bool, n
         means = [float(part.distances.distances.mean()) for part in results]
         by_sequence[method] = dict(zip((job.truth.name for job in own), means, strict=True))
         unseen[method] = sum(part.unseen for part in results)
+        if (use := getattr(own[0].method, "checkpoint", None)) is not None:
+            coarse[method] = method.removesuffix(f" + {use.name}")
         if measuring.region_wise and results[0].region_wise:
             region_wise[method] = Averages.of([part.region_wise for part in results])
         if measuring.multirex is not None:
@@ -241,6 +245,7 @@ def pooled(title: str, jobs: Sequence[Job], measuring: Measuring, paper: bool, n
         counts,
         unseen,
         by_sequence,
+        coarse,
         region_wise,
         multirex,
         paper,

@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from ...data.multiface.selection import Clip
 from ...data.multiface.truth import read_truth
 from ...data.synthetic.rendered_sequences import PER_SHARD, StoredSequences
 from ...data.synthetic.sequences import TrackedSequence
 from ...errors import InputError
-from ...face_models import FaceMesh, ICTFaceKit
-from ...geometry import Similarity, similarity_alignment
+from ...face_models import ICTFaceKit
+from ...geometry import Similarity
 from ..synthetic_people.evaluation import read_sequence
 from ..synthetic_people.true_meshes import KitTruth
-from .face_parts import part_of_mesh
+from .face_parts import head_from_points, part_of_mesh
 from .frame_meshes import mesh_files, mesh_frames, read_mesh_folder
 
 
@@ -158,7 +157,7 @@ class PersonTruth:
 
     def load(self, frames: Sequence[int]) -> TrueSurfaces:
         sequence, truth = self.sequence(), kit_truth(self.kit)
-        placed = _kit_to_head(truth, sequence)
+        placed = head_from_points(truth.own_rest_points(sequence))
         own = truth.own_surface(sequence, np.asarray(frames))
         return TrueSurfaces(placed(own.double().numpy()), truth.kit.faces.numpy())
 
@@ -175,10 +174,3 @@ def kit_truth(path: Path) -> KitTruth:
 @lru_cache(maxsize=1)
 def _stored(folder: Path) -> StoredSequences:
     return StoredSequences(folder)
-
-
-def _kit_to_head(truth: KitTruth, sequence: TrackedSequence) -> Similarity:
-    points = truth.own_rest_points(sequence).double()
-    template: torch.Tensor = FaceMesh().template.double()
-    rotation, _, translation = similarity_alignment(points, template, with_scale=False)
-    return Similarity(rotation.numpy(), 1.0, translation.numpy())

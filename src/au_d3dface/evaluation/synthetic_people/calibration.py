@@ -6,8 +6,9 @@ it, but with the population's resting expression; or the face model's mean face,
 person from it is taken for expression.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,13 +120,18 @@ class HardCase:
         return self.alarms / self.absent if self.absent else float("nan")
 
 
-def decode(model: AUD3DFaceForReconstruction, coarse: CoarseSequence, times: np.ndarray) -> Decoded:
+def decode(
+    model: AUD3DFaceForReconstruction,
+    coarse: CoarseSequence,
+    times: np.ndarray,
+    more: Callable[[np.ndarray], Mapping[str, Any]] = lambda frames: {},
+) -> Decoded:
     """The network over one person, as the pipeline runs it.
 
     Args:
-        model: reads no video.
         coarse: of T frames, valid in one at least.
         times: (T,) seconds.
+        more: from `Decoded.frames` to what a model that reads video is given beside the meshes.
     """
     frames = sample_frames(times, coarse.valid.cpu().numpy(), model.config.frame_rate)
     frames = frames[int(np.argmax(frames >= 0)) :]  # nothing is decoded before the person is first seen
@@ -134,6 +140,7 @@ def decode(model: AUD3DFaceForReconstruction, coarse: CoarseSequence, times: np.
         vertices=vertices[None].to(model.device),
         neutral_vertices=coarse.neutral_vertices[None].to(model.device),
         frame_mask=torch.from_numpy(frames >= 0)[None].to(model.device),
+        **more(frames),
     )
     probabilities = output.au_probabilities[0].float().cpu().numpy()
     intensities = None if output.au_intensities is None else output.au_intensities[0].float().cpu().numpy()

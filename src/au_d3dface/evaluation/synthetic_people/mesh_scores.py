@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...data.synthetic.sequences import TrackedSequence
 from ...metrics import (
+    REGIONS,
     displacement_distance,
     jitter,
     lag,
@@ -149,7 +150,7 @@ def mesh_scores(
     displacement = truth.displacement[frames]
     return MeshScores(
         errors,
-        tuple(region_means(torch.zeros(468))),
+        (*REGIONS, "all"),
         _jitter(decoded, displacement, valid),
         np.array([_lags(decoded, displacement, decoded.valid)]),
         np.array([truth.size]),
@@ -204,8 +205,12 @@ def longest_stretch(holds: np.ndarray) -> slice:
     return slice(int(starts[longest]), int(ends[longest]))
 
 
+def refined_share(values: np.ndarray) -> np.ndarray:
+    """Refined as a share of coarse, of (2, ...) values; NaN where coarse is 0."""
+    return np.divide(values[1], values[0], out=np.full_like(values[1], np.nan), where=values[0] != 0)
+
+
 def _pair(values: np.ndarray) -> dict[str, float | None]:
-    """Coarse, refined, and refined as a share of coarse."""
+    """Coarse, refined, and refined as a share of coarse, of (2,) values."""
     coarse, refined = map(float, values)
-    ratio = refined / coarse if coarse else float("nan")
-    return {"coarse": number(coarse), "refined": number(refined), "ratio": number(ratio)}
+    return {"coarse": number(coarse), "refined": number(refined), "ratio": number(float(refined_share(values)))}

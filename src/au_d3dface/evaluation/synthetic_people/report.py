@@ -12,7 +12,7 @@ from ..card_results import CardResult
 from ..reports import cell, markdown_table, number
 from .au_scores import AU_SETS, AURows, AUScores
 from .calibration import WAYS, HardCase
-from .mesh_scores import ERRORS, MAX_LAG, STILL_ACCELERATION, STILL_VELOCITY, MeshScores
+from .mesh_scores import ERRORS, MAX_LAG, STILL_ACCELERATION, STILL_VELOCITY, MeshScores, refined_share
 
 ALL_FOLDERS = "all folders"
 """What all folders together are called."""
@@ -131,11 +131,11 @@ class FolderScores:
                 continue
             for mesh, values in zip(("coarse", "refined"), error.values, strict=True):
                 rows.append([f"{ERRORS[name]}, {mesh}", *(cell(value) for value in values)])
-            rows.append([f"{ERRORS[name]}, ratio", *(cell(value) for value in _ratio(error.values))])
+            rows.append([f"{ERRORS[name]}, ratio", *(cell(value) for value in refined_share(error.values))])
         surface = meshes.errors.get("kit_surface")
         every = f", to the surface over {surface.count}, one in {surface_every}" if surface else ""
         text = f"Mean distance, mm, over {meshes.errors['whole'].count} samples{every}"
-        jitter = [cell(value, 3) for value in (*meshes.jitter.values, _ratio(meshes.jitter.values))]
+        jitter = [cell(value, 3) for value in (*meshes.jitter.values, refined_share(meshes.jitter.values))]
         motion = [["jitter, mm", *jitter]]
         lags = meshes.known_lags
         if len(lags):
@@ -265,11 +265,6 @@ def _level(scores: AUScores, level: int, take: Callable[[np.ndarray, str], float
     """F1 (recall) at an intensity; `take` picks or averages, as `AUScores.mean` does."""
     f1, recall = (cell(take(getattr(scores.by_intensity, score)[level], name)) for score in ("f1", "recall"))
     return f"{f1} ({recall})"
-
-
-def _ratio(values: np.ndarray) -> np.ndarray:
-    """Refined as a share of coarse, of (2, ...) values; NaN where coarse is 0."""
-    return np.divide(values[1], values[0], out=np.full_like(values[1], np.nan), where=values[0] != 0)
 
 
 def _case_numbers(case: HardCase | None) -> dict | None:

@@ -80,7 +80,7 @@ class KitTruth:
     def surface(self, sequence: TrackedSequence, neutral: Tensor, frames: np.ndarray) -> Tensor:
         """(K, 9409, 3): the person's whole surface in these input frames, brought into the fit's frame likewise."""
         rotation, scale, translation = similarity_alignment(self.own_rest_points(sequence), neutral)
-        return self._dense(sequence, sequence.weights[frames]) @ (scale * rotation).mT + translation
+        return self.own_surface(sequence, frames) @ (scale * rotation).mT + translation
 
     def own_surface(self, sequence: TrackedSequence, frames: np.ndarray) -> Tensor:
         """(K, 9409, 3) metres: the person's whole surface in these input frames, in the kit's frame and true size."""
