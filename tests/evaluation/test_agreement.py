@@ -107,6 +107,14 @@ def test_lengths_may_differ_by_what_decoders_differ():
     assert clip_agreement(ours, table(range(1, 98), None, {1: ramp[:97]})).common_frames == 97
 
 
+def test_a_reference_of_every_tenth_frame_may_end_before_the_last():
+    ramp = np.linspace(0, 3, 99)
+    reference = table(range(1, 92, 10), None, {1: ramp[:91:10]})
+    assert clip_agreement(table(range(1, 100), intensities={1: ramp}), reference).common_frames == 10
+    with pytest.raises(InputError, match="same video"):
+        clip_agreement(table(range(1, 120), intensities={1: np.linspace(0, 3, 119)}), reference)
+
+
 def test_means_are_over_clips_and_then_over_aus():
     agreement = Agreement(
         {
@@ -186,6 +194,27 @@ def test_the_command_line_with_a_video_and_with_its_csv(short, ours, reference, 
     assert core.dataset_args["command"].startswith(f"au-d3dface evaluate agreement {args} --update-card")
     assert main(["evaluate", "agreement", str(ours), str(reference), "--update-card", str(ours.parent)]) == 4
     assert "holds no model card" in capsys.readouterr().err
+
+
+def test_pyfeats_csv_of_every_second_frame(ours, tmp_path, capsys):
+    own = pd.read_csv(ours)
+    rows = own.iloc[::2]
+    columns = {f"AU{unit:02d}": rows[f"AU{unit:02d}_p"] for unit in (1, 2, 12)}
+    reference = pd.DataFrame({"FaceScore": 0.99, **columns, "frame": rows["frame"] - 1, "approx_time": "00:00"})
+    reference.to_csv(tmp_path / "clip.csv", index=False)
+    (tmp_path / "README.md").write_text("# A card\n")
+    arguments = [str(ours), str(tmp_path / "clip.csv"), "-o", str(tmp_path / "out"), "--update-card", str(tmp_path)]
+    assert main(["evaluate", "agreement", *arguments]) == 0
+    assert "the reference's intensity (py-feat's probability times 5) (standard deviation" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out/agreement.json").read_text())
+    assert found["clips"]["clip"]["common_frames"] == 45
+    assert found["clips"]["clip"]["reference"] == "py-feat"
+    intensity, probability = rows["AU01_r"], rows["AU01_p"]
+    assert found["by_au"]["AU01"]["r"] == pytest.approx(pearsonr(intensity, probability).statistic, abs=1e-4)
+    area = sklearn.roc_auc_score(probability >= 0.5, probability)
+    assert found["by_au"]["AU01"]["roc_area"] == pytest.approx(area, abs=1e-4)
+    (result, *_) = ModelCard.load(tmp_path / "README.md").data.eval_results
+    assert "(py-feat's csv)" in result.dataset_name
 
 
 @pytest.mark.parametrize(

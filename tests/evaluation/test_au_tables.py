@@ -1,6 +1,7 @@
 """Reading action units from csv files: OpenFace's spelling, several faces, one sentence for what is no such file."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from au_d3dface.errors import InputError, UsageError
@@ -39,6 +40,63 @@ def test_the_face_in_most_frames_or_the_one_asked_for(tmp_path):
     assert (chosen.frames.tolist(), chosen.valid.tolist()) == ([1, 2, 3], [True, False, False])
     with pytest.raises(UsageError, match=r"no face 3; its faces are: 0, 7"):
         read_au_table(tmp_path / "a.csv", face=3)
+
+
+def pyfeat(**more) -> pd.DataFrame:
+    """As `detect(...).to_csv` writes them, `skip_frames=2`; boxes, landmarks and embeddings are left to `more`."""
+    base = {
+        "FaceRectX": 231.4,
+        "FaceScore": [0.99, 0.98, np.nan, 0.97],
+        "AU12": [0.1, 0.5, np.nan, 0.9],
+        "AU43": [0.0, 1.0, np.nan, 0.0],
+        "Happy": 0.5,
+        "input": "clip.mp4",
+        "frame": [0, 2, 4, 6],
+        "approx_time": "00:00",
+        "Identity": np.nan,
+    }
+    return pd.DataFrame(base | more)
+
+
+def test_pyfeat_counts_from_zero_and_has_probabilities(tmp_path):
+    pyfeat(Identity_1=0.25).to_csv(tmp_path / "a.csv", index=False)
+    table = read_au_table(tmp_path / "a.csv")
+    assert table.tool == "py-feat"
+    assert table.frames.tolist() == [1, 3, 5, 7]
+    assert table.valid.tolist() == [True, True, False, True]
+    assert table.probabilities[12].tolist() == pytest.approx([0.1, 0.5, np.nan, 0.9], nan_ok=True)
+    assert table.presence[12].tolist() == pytest.approx([0, 1, np.nan, 1], nan_ok=True)
+    assert (table.intensities, set(table.presence), table.timestamps) == ({}, {12, 43}, None)
+
+
+def test_pyfeat_identities_are_faces(tmp_path):
+    two = pd.concat([pyfeat(Identity="Person_0"), pyfeat(Identity="Person_1", FaceScore=0.9, AU12=0.7)])
+    two.to_csv(tmp_path / "a.csv", index=False)
+    assert read_au_table(tmp_path / "a.csv").probabilities[12].tolist() == [0.7] * 4  # in most frames
+    assert read_au_table(tmp_path / "a.csv", face=0).valid.sum() == 3
+    with pytest.raises(UsageError, match=r"no face 3; its faces are: 0, 1"):
+        read_au_table(tmp_path / "a.csv", face=3)
+    two.assign(Identity=np.nan).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(InputError, match="several rows for frame 1 of one face"):
+        read_au_table(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"AU12": [0.1, 5.0, 0, 0]}, r"line 3 of .*a\.csv has 5 as AU12; py-feat's are from 0 to 1"),
+        ({"frame": None}, "of py-feat, has no column 'frame'"),
+        ({"AU12": None, "AU43": None}, "no columns of action units"),
+        ({"FaceScore": "much"}, "line 2 of .* has 'much' as FaceScore, which is not a number"),
+    ],
+)
+def test_what_pyfeat_does_not_write(tmp_path, change, words):
+    table = pyfeat().drop(columns=[name for name, values in change.items() if values is None])
+    table.assign(**{name: values for name, values in change.items() if values is not None}).to_csv(
+        tmp_path / "a.csv", index=False
+    )
+    with pytest.raises(InputError, match=words):
+        read_au_table(tmp_path / "a.csv")
 
 
 def test_our_own_csv_of_a_sequence_is_the_sequence(tmp_path, short):

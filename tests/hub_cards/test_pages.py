@@ -149,14 +149,14 @@ def _understood(name: str, arguments: list[str], monkeypatch) -> str | None:
         elif name == "au_d3dface.training.table4":  # makes its data first; what it does not know goes to the training
             patch.setattr(module, "run", _table4_run)
         try:
-            module.main(arguments)
+            status = module.main(arguments)
         except Parsed:
             return None
         except SystemExit as stop:
             return None if stop.code == 0 else said.getvalue().splitlines()[-1]  # 0 is --help
         except AUD3DFaceError as error:
             return str(error)
-    return f"{name} never parsed its options"
+    return said.getvalue().splitlines()[-1] if status else f"{name} never parsed its options"
 
 
 def _table4_run(rendered, held_out, output, seeds, model, more):

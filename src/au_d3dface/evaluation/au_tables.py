@@ -1,7 +1,6 @@
 """Action units of one face frame by frame, whoever found them: read from a csv, or taken from a `FaceSequence`.
 
-`read_au_table` reads what OpenFace writes, and our action_units.csv, which has the same names. A reader of another
-format is one more function that returns an `AUTable`.
+`read_au_table` reads what OpenFace writes, our action_units.csv, which has the same names, and what py-feat writes.
 """
 
 import re
@@ -16,6 +15,8 @@ from ..errors import InputError, UsageError
 from ..face_sequence import FaceSequence
 
 _AU_COLUMN = re.compile(r"AU(\d{1,3})_([rcp])")
+_PYFEAT_COLUMN = re.compile(r"AU(\d{1,3})")
+_PYFEAT_FACE = re.compile(r"(?:Person_)?(\d+)(?:\.0+)?")
 _LAST_FRAME = 1e9
 
 
@@ -30,6 +31,7 @@ class AUTable:
         presence: by AU number, (T,) 0 or 1; NaN where not known.
         probabilities: by AU number, (T,) 0-1; NaN where not known.
         timestamps: (T,) float64 seconds, NaN where not known; None where the table has none.
+        tool: whose format it was in: "OpenFace" (ours too) or "py-feat".
     """
 
     frames: np.ndarray
@@ -38,6 +40,7 @@ class AUTable:
     presence: dict[int, np.ndarray]
     probabilities: dict[int, np.ndarray]
     timestamps: np.ndarray | None = None
+    tool: str = "OpenFace"
 
 
 def table_of(sequence: FaceSequence) -> AUTable:
@@ -57,24 +60,32 @@ def table_of(sequence: FaceSequence) -> AUTable:
 
 
 def read_au_table(path: str | PathLike[str], face: int | None = None) -> AUTable:
-    """Reads a csv of OpenFace, or an action_units.csv of this package.
+    """Reads a csv of OpenFace or of py-feat, or an action_units.csv of this package.
 
-    It has one row a frame (and face) with the columns `frame` (from 1) and `success`, `AU12_r` (intensity), `AU12_c`
-    (presence) and `AU12_p` (probability) for any AUs, and perhaps `face_id` and `timestamp`; blanks around names are
-    ignored, and so are all other columns.
+    It has one row a frame (and face). Blanks around names are ignored, and so are all other columns:
+
+    - OpenFace and ours: `frame` (from 1) and `success`, `AU12_r` (intensity), `AU12_c` (presence) and `AU12_p`
+      (probability) for any AUs, and perhaps `face_id` and `timestamp`.
+    - py-feat: `frame` (from 0), `FaceScore` (nothing or 0 without a face), `AU12` (0-1, a probability: present from
+      0.5), and perhaps `Identity` (`Person_0`). It has no intensities, and AU43 where others have AU45.
 
     Args:
         path: the csv file.
-        face: the `face_id` wanted; None for the one that is found in most frames, the lowest of equals.
+        face: the `face_id`, or number of the `Identity`, wanted; None for the one that is found in most frames, the
+            lowest of equals.
 
     Raises:
         InputError: the file is missing, or not such a csv.
         UsageError: there is no such face.
     """
     path = Path(path)
-    cells = _cells(path)
+    cells, tool = _cells(path), "OpenFace"
+    if "FaceScore" in cells and "success" not in cells:
+        cells, tool = _from_pyfeat(path, cells), "py-feat"
     if missing := [name for name in ("frame", "success") if name not in cells]:
-        raise InputError(f"{path} has no column {missing[0]!r}; give a csv of OpenFace or an action_units.csv")
+        raise InputError(
+            f"{path} has no column {missing[0]!r}; give a csv of OpenFace or py-feat, or an action_units.csv"
+        )
     columns = {name: match for name in cells if (match := _AU_COLUMN.fullmatch(name))}
     if not columns:
         raise InputError(f"{path} has no columns of action units, such as AU12_r or AU12_c")
@@ -100,14 +111,18 @@ def read_au_table(path: str | PathLike[str], face: int | None = None) -> AUTable
         presence=kinds["c"],
         probabilities=kinds["p"],
         timestamps=table["timestamp"].to_numpy() if "timestamp" in table else None,
+        tool=tool,
     )
 
 
 def _cells(path: Path) -> pd.DataFrame:
     """The columns that are read, as text, their names without blanks."""
 
+    named = {"frame", "face_id", "success", "timestamp", "FaceScore", "Identity"}
+
     def wanted(name: str) -> bool:
-        return name.strip() in ("frame", "face_id", "success", "timestamp") or bool(_AU_COLUMN.fullmatch(name.strip()))
+        name = name.strip()
+        return name in named or bool(_AU_COLUMN.fullmatch(name) or _PYFEAT_COLUMN.fullmatch(name))
 
     try:
         cells = pd.read_csv(
@@ -124,6 +139,28 @@ def _cells(path: Path) -> pd.DataFrame:
     if cells.columns.has_duplicates:
         raise InputError(f"{path} has two columns {cells.columns[cells.columns.duplicated()][0]!r}")
     return cells
+
+
+def _from_pyfeat(path: Path, cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells of py-feat as OpenFace would name and count them."""
+    if "frame" not in cells:
+        raise InputError(f"{path}, of py-feat, has no column 'frame'; give the csv as py-feat wrote it")
+    units = {name: int(match[1]) for name in cells if (match := _PYFEAT_COLUMN.fullmatch(name))}
+    numbers = {name: _numbers(path, name, cells[name]) for name in ("frame", "FaceScore", *units)}
+    known = np.isfinite([numbers[name] for name in units]).any(0) if units else False
+    table = {"frame": numbers["frame"] + 1, "success": ((numbers["FaceScore"] > 0) & known).astype(np.int64)}
+    for name, unit in units.items():
+        if (wrong := (numbers[name] < 0) | (numbers[name] > 1)).any():
+            line = int(np.argmax(wrong)) + 2
+            raise InputError(
+                f"line {line} of {path} has {numbers[name][wrong][0]:g} as {name}; py-feat's are from 0 to 1"
+            )
+        present = np.where(np.isnan(numbers[name]), np.nan, numbers[name] >= 0.5)
+        table |= {f"AU{unit:02d}_p": numbers[name], f"AU{unit:02d}_c": present}
+    faces = [_PYFEAT_FACE.fullmatch(text.strip()) for text in cells.get("Identity", [])]
+    if any(faces):  # py-feat leaves it empty where it did not compare the faces
+        table["face_id"] = [int(face[1]) if face else np.nan for face in faces]
+    return pd.DataFrame(table).astype(str)
 
 
 def _numbers(path: Path, name: str, cells: pd.Series) -> np.ndarray:

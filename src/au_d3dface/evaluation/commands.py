@@ -36,19 +36,19 @@ def add_evaluate(commands) -> None:
 def _add_agreement(kinds) -> None:
     command = kinds.add_parser(
         "agreement",
-        help="agreement of the action units with those of OpenFace on the same video",
-        description="For each action unit and clip: Pearson's r with the reference's intensity (where its standard "
-        "deviation is at least 0.15), and the area under the ROC curve against its presence (where that is between "
-        "5 and 95 % of the frames); means over clips, then over AUs.",
+        help="agreement of the action units with those of OpenFace or py-feat on the same video",
+        description="For each action unit and clip: Pearson's r with the reference's intensity (py-feat: its "
+        "probability times 5; where its standard deviation is at least 0.15), and the area under the ROC curve against "
+        "its presence (where that is between 5 and 95 % of the frames); means over clips, then over AUs.",
     )
     command.add_argument(
         "pairs",
         nargs="*",
         metavar="VIDEO REFERENCE",
-        help="a video, or an action_units.csv of this program; then a csv of OpenFace; any number of pairs",
+        help="a video, or an action_units.csv of this program; then a csv of OpenFace or py-feat; any number of pairs",
     )
     command.add_argument("--clips", metavar="DIR", help="folder of videos, paired by name with --references")
-    command.add_argument("--references", metavar="DIR", help="folder of OpenFace's csv files")
+    command.add_argument("--references", metavar="DIR", help="folder of OpenFace's or py-feat's csv files")
     command.add_argument("--face", type=int, metavar="ID", help="face_id in ours (default: the most prominent)")
     command.add_argument(
         "--reference-face", type=int, metavar="ID", help="face_id in the references (default: the one in most frames)"

@@ -56,7 +56,7 @@ def _add(kinds, name: str, title: str) -> None:
         action="append",
         default=[],
         metavar="[NAME=]DIR",
-        help="csv files of another tool, OpenFace's or alike, one a sequence; a row of the table",
+        help="csv files of another tool, OpenFace's or py-feat's, one a sequence; a row of the table",
     )
     command.add_argument(
         "--folds", metavar="P1,P2", help="parts to test, or 'all' (default: those that the checkpoints left out)"

@@ -1,4 +1,4 @@
-"""Another tool's csv files of a benchmark's sequences, as OpenFace writes them, beside the labels frame by frame."""
+"""Another tool's csv files of a benchmark's sequences, as OpenFace or py-feat writes them, beside the labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,8 +57,8 @@ def table_files(folder: Path, benchmark: str, camera: str = "left") -> dict[str,
 def said_of_frames(path: Path, sequence: LabelledSequence, action_units: Sequence[int]) -> Said:
     """What a csv says of the labelled frames.
 
-    Its frames count from 1 through what the tool read: the pictures of the sequence in order of their numbers where the
-    copy has pictures, else the frames of the video, whose labels count from 1 too.
+    Its frames count from 1 (py-feat's from 0) through what the tool read: the pictures of the sequence in order of
+    their numbers where the copy has pictures, else the frames of the video, whose labels count from 1 too.
 
     Raises:
         InputError: the csv cannot be read, goes on beyond the pictures, or has none of the labelled frames.

@@ -1,7 +1,8 @@
-"""Agreement of our action units with those of another tool, such as OpenFace, on the same video.
+"""Agreement of our action units with those of another tool, OpenFace or py-feat, on the same video.
 
-For each AU and clip: Pearson's r with the reference's intensity where that varies, and the area under the ROC curve
-against the reference's presence where both presence and absence occur; means over clips, then over AUs. A detector is
+For each AU and clip: Pearson's r with the reference's intensity where that varies (its probability, times 5, where it
+has no intensity, as py-feat), and the area under the ROC curve against the reference's presence where both presence and
+absence occur; means over clips, then over AUs. A detector is
 no coder: agreement says something where the reference is known to see well.
 """
 
@@ -21,7 +22,7 @@ CORE = (1, 2, 4, 5, 12, 25, 26, 45)
 """The AUs of the "core r": those that detectors see best."""
 
 MIN_DEVIATION = 0.15
-"""r is computed where the reference's intensity has at least this standard deviation in the clip."""
+"""r is computed where the reference's intensity (0-5) has at least this standard deviation in the clip."""
 
 MIN_PRESENCE, MAX_PRESENCE = 0.05, 0.95
 """The ROC area is computed where the reference says "present" in a share of the clip's frames between these."""
@@ -40,12 +41,14 @@ class ClipAgreement:
         r: Pearson's r by AU number, where the reference varies enough. 0 where ours never changes: an AU that is never
             seen to move does not drop out of the means.
         roc_area: area under the ROC curve by AU number, where presence is neither rare nor general.
+        tool: the reference's.
     """
 
     frames: int
     common_frames: int
     r: dict[int, float]
     roc_area: dict[int, float]
+    tool: str = "OpenFace"
 
 
 def clip_agreement(
@@ -65,13 +68,16 @@ def clip_agreement(
             found the face.
     """
     length, reference_length = int(ours.frames[-1]), int(reference.frames[-1])
-    if abs(length - reference_length) > max(_LENGTH_FRAMES, _LENGTH_SHARE * length):
+    # Some tools look at every tenth frame, say, so that the last few are not among theirs.
+    skipped = max(int(np.median(np.diff(table.frames))) if len(table.frames) > 1 else 1 for table in (ours, reference))
+    if abs(length - reference_length) > max(_LENGTH_FRAMES + skipped - 1, _LENGTH_SHARE * length):
         raise InputError(
             f"{names[0]} has {length} frames and {names[1]} {reference_length}; they do not belong to the same video"
         )
     scores = ours.intensities | ours.probabilities
     values = ours.probabilities | ours.intensities
-    if not values.keys() & (reference.intensities.keys() | reference.presence.keys()):
+    levels = {unit: 5 * given for unit, given in reference.probabilities.items()} | reference.intensities
+    if not values.keys() & (levels.keys() | reference.presence.keys()):
         raise InputError(f"{names[0]} and {names[1]} have no action unit in common")
     frames, rows, reference_rows = np.intersect1d(
         ours.frames[ours.valid], reference.frames[reference.valid], assume_unique=True, return_indices=True
@@ -87,8 +93,8 @@ def clip_agreement(
         return mine[known, None], theirs[known, None]
 
     r, area = {}, {}
-    for unit in sorted(values.keys() & reference.intensities.keys()):
-        mine, theirs = pairs(values[unit], reference.intensities[unit])
+    for unit in sorted(values.keys() & levels.keys()):
+        mine, theirs = pairs(values[unit], levels[unit])
         if len(theirs) and theirs.std() >= MIN_DEVIATION:
             r[unit] = float(pearson(mine, theirs)[0])
     for unit in sorted(scores.keys() & reference.presence.keys()):
@@ -96,7 +102,7 @@ def clip_agreement(
         present = theirs > 0.5
         if len(theirs) and MIN_PRESENCE <= present.mean() <= MAX_PRESENCE:
             area[unit] = float(roc_area(mine, present.astype(np.int64))[0])
-    return ClipAgreement(length, len(frames), r, area)
+    return ClipAgreement(length, len(frames), r, area, reference.tool)
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,7 @@ class Agreement:
                 name: {
                     "frames": clip.frames,
                     "common_frames": clip.common_frames,
+                    "reference": clip.tool,
                     "by_au": _entries(clip.r, clip.roc_area),
                 }
                 for name, clip in self.clips.items()
@@ -155,15 +162,21 @@ class Agreement:
             f"Pearson r of intensities, mean over {len(self.r)} AUs": ("pearsonr", self.mean_r),
             f"ROC area against presence, mean over {len(self.roc_area)} AUs": ("roc_auc", self.mean_roc_area),
         }
-        title = "Agreement with another tool (OpenFace's csv) on the tester's clips"
+        title = f"Agreement with another tool ({self._tools()}'s csv) on the tester's clips"
         return [CardResult("agreement", title, f"{len(self.clips)} clip{'s' if len(self.clips) > 1 else ''}", metrics)]
+
+    def _tools(self) -> str:
+        return " and ".join(sorted({clip.tool for clip in self.clips.values()}))
 
     def text(self) -> str:
         """Two tables, clips by AUs, and the means, in Markdown."""
         left_out = [facs.label(unit) for unit in CORE if unit not in self.r]
         core = ", ".join(str(unit) for unit in CORE if unit in self.r)
+        without = (
+            " (py-feat's probability times 5)" if any(clip.tool == "py-feat" for clip in self.clips.values()) else ""
+        )
         lines = [
-            f"Pearson's r with the reference's intensity (standard deviation at least {MIN_DEVIATION}):",
+            f"Pearson's r with the reference's intensity{without} (standard deviation at least {MIN_DEVIATION}):",
             "",
             self._table("r"),
             "",
