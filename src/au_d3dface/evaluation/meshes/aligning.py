@@ -69,12 +69,11 @@ class AlignedMeshes:
     true: TrueSurfaces
     distances: SequenceDistances
 
-    def placed(self) -> np.ndarray:
-        """(T, V, 3) metres: the whole meshes where they were measured."""
+    def placed(self, row: int) -> np.ndarray:
+        """(V, 3) metres: the whole mesh of the frame in this row, where it was measured."""
         if not self.distances.transforms:
-            return self.vertices
-        moved = zip(self.distances.transforms, self.vertices, strict=True)
-        return np.stack([transform(mesh.astype(np.float64)) for transform, mesh in moved])
+            return self.vertices[row]
+        return self.distances.transforms[row](self.vertices[row].astype(np.float64))
 
 
 def align(truth: Truth, method: Method, meshes: MethodMeshes, measuring: Measuring) -> AlignedMeshes:

@@ -204,10 +204,9 @@ def read_result(job: Job) -> Measured:
 
 def _region_wise(aligned: AlignedMeshes, regions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Each region rigidly aligned by itself, from where the whole has come to lie: (T,) mean millimetres by name."""
-    placed, true = aligned.placed()[:, aligned.rows], aligned.true
-    errors = {name: np.empty(len(placed)) for name in regions}
-    for frame, mesh in enumerate(placed):
-        surface = TriangleSurface(true.vertices[frame], true.faces)
+    errors = {name: np.empty(len(aligned.frames)) for name in regions}
+    for frame, true in enumerate(aligned.true.vertices):
+        mesh, surface = aligned.placed(frame)[aligned.rows], TriangleSurface(true, aligned.true.faces)
         for name, rows in regions.items():
             if len(rows) < 3:
                 raise InputError(f"the region {name!r} has {len(rows)} vertices, and three are aligned at least")
