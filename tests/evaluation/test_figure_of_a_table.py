@@ -16,6 +16,7 @@ from au_d3dface.data.synthetic.rendered_sequences import PROVENANCE, write_shard
 from au_d3dface.data.synthetic.sequences import SequenceSampler, SequenceSettings
 from au_d3dface.data.synthetic.tracker_response import load_tracker_response
 from au_d3dface.evaluation.meshes.measuring import PARTS
+from au_d3dface.evaluation.meshes.truths import FolderTruth
 from au_d3dface.face_models import FaceMesh
 
 HEAD, TRIANGLES = head_with_the_face()
@@ -42,7 +43,7 @@ def folders(tmp_path_factory) -> Path:
         drop = 0.001 * np.array(frames)[:, None, None] * (HEAD[:, 1:2] < -0.04) * np.array([0.0, -1.0, 0.0])
         true = HEAD + drop
         heads = [turned(mesh, "y", 6 * f, (0.1, 0, 1)) for f, mesh in zip(frames, true, strict=True)]
-        write(root / "true" / f"{sequence}.npz", np.stack(heads), TRIANGLES)
+        write(root / "true" / f"{sequence}.npz", np.stack(heads), TRIANGLES, neutral_vertices=HEAD)
         # The face at rest lies elsewhere than the moving ones, whose vertices are moved at random.
         rest = 1000 * HEAD[:468]
         face = 1000 * true[:, :468] + 2 * rng.standard_normal((len(frames), 468, 1)) * [0, 0, 1]
@@ -104,6 +105,14 @@ def test_folders_of_meshes(folders, tmp_path, options):
     assert drawn["measuring"] == table["measuring"]
     for name in names:
         assert drawn["methods"][name]["icp_vertices"] == table["methods"][name]["icp_vertices"]
+
+
+def test_true_heads_that_turn_have_each_their_own_start(folders):
+    """Though the face at rest, on which it is found, lies elsewhere."""
+    truth = FolderTruth.of("second", folders / "true" / "second.npz")
+    for frame in truth.frames:
+        upright = truth.to_head(frame)(truth.load([frame]).vertices[0])
+        assert np.abs(upright - HEAD).mean() < 0.003
 
 
 def test_the_same_frames_have_the_same_mean(folders, tmp_path):

@@ -58,7 +58,8 @@ def _add_errors(figures) -> None:
         help="meshes coloured by their distance from true ones, in mm (Fig. 4)",
         description="What Table 1 measures, as colour: each mesh is aligned to the true surface of its frame by ICP, "
         "and the vertices of its face are coloured by their distance from it, all on one scale, the mean under each. "
-        "The truth is a folder of meshes, Multiface, or synthetic people.",
+        "The truth is a folder of meshes, Multiface, or synthetic people. A folder of --meshes may hold many "
+        "sequences, as the table takes it, one of them of the truth's name.",
     )
     command.add_argument(
         "video", nargs="?", help=f"of the frames of --truth, to reconstruct: a video, a folder of pictures, '{SAMPLE}'"
