@@ -1,12 +1,11 @@
 """Figures of meshes: strips and error maps, on made-up methods whose errors are known, and bad folders."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from made_meshes import facemesh, head_with_the_face
+from made_meshes import facemesh, head_of_flame_size, head_with_the_face
 from multiface_layout import Layout
 from PIL import Image
 
@@ -14,13 +13,16 @@ from au_d3dface.cli import main
 from au_d3dface.errors import InputError, UsageError
 from au_d3dface.evaluation.figures import errors as error_figure_module
 from au_d3dface.evaluation.figures import strip as strip_figure_module
-from au_d3dface.evaluation.figures.error_cases import folder_case, multiface_case, synthetic_case
+from au_d3dface.evaluation.figures.error_cases import ReconstructedMethod, Shown, folder_case, multiface_case
 from au_d3dface.evaluation.figures.errors import ErrorCase, error_figure
 from au_d3dface.evaluation.figures.frames import chosen_frames, parse_frames
 from au_d3dface.evaluation.figures.strip import strip_figure
-from au_d3dface.evaluation.meshes.frame_meshes import FrameMeshes, read_mesh_folder
+from au_d3dface.evaluation.meshes.aligning import Measuring
+from au_d3dface.evaluation.meshes.frame_meshes import read_mesh_folder
+from au_d3dface.evaluation.meshes.methods import FolderMethod
+from au_d3dface.evaluation.meshes.truths import FolderTruth
 from au_d3dface.face_sequence import FaceSequence
-from au_d3dface.geometry import ICPSettings, Similarity, axis_angle_to_matrix
+from au_d3dface.geometry import Similarity, axis_angle_to_matrix
 from au_d3dface.video import VideoReader, VideoWriter
 
 FACE, TRIANGLES = (array.numpy() for array in facemesh())
@@ -80,6 +82,7 @@ def made_sequence(source: str, vertices: np.ndarray, valid: np.ndarray, height: 
         height=height,
         width=width,
         source=source,
+        provenance={"face_model": "facemesh"},
         **arrays,
     )
 
@@ -142,53 +145,87 @@ def test_strip_lacks_a_frame(sequence, heads):
         strip_figure(sequence, [1, 4], {"other": other}, first_frame=0)
 
 
-def test_errors_are_those_that_were_made(monkeypatch):
-    """On a head: our exact face, one whose chin is 4 mm forward, and heads in another frame, with the same faults."""
+def written(path, vertices, faces, frames=(0, 2)):
+    np.savez(path, vertices=np.asarray(vertices), frames=frames, faces=faces)
+    return path
+
+
+def reconstructed(name: str, vertices: np.ndarray, numbers=(0, 2)) -> ReconstructedMethod:
+    sequence = made_sequence("", vertices, np.ones(len(vertices), bool), 10, 10)
+    return ReconstructedMethod(name, sequence, vertices, np.array(numbers))
+
+
+def folder_method(name: str, path) -> FolderMethod:
+    return FolderMethod(name, path, path, alone=True)
+
+
+def test_errors_are_those_that_were_made(heads, monkeypatch, tmp_path):
+    """On heads before a camera: our exact face, one whose chin is 4 mm forward, and heads elsewhere with that fault."""
     rows = captured_rows(monkeypatch, error_figure_module)
-    truth = np.stack([CAMERA(head_in(1)), CAMERA(head_in(3))]) / 1000
     exact = np.stack([face_in(1), face_in(3)])
     forward = np.array([0, 0, 0.004])
     chin, head_chin = FACE[:, 1] < -0.055, (HEAD[:, 1] < -0.055) & (HEAD[:, 2] > 0)
     wrong = exact + chin[:, None] * forward
     wrong_heads = np.stack([head_in(1), head_in(3)]) + head_chin[:, None] * forward
     turned = Similarity(axis_angle_to_matrix(torch.tensor([0.2, -0.3, 0.1])).double().numpy(), 1.0, np.ones(3))
+    others = written(tmp_path / "heads.npz", [turned(mesh) for mesh in wrong_heads], HEAD_TRIANGLES)
     case = ErrorCase(
-        truth=truth,
-        faces=HEAD_TRIANGLES,
+        truth=FolderTruth.of("truth", heads),
         truth_is="made",
-        heads=["1", "3"],
-        ours={"refined": exact, "wrong": wrong},
-        reference=exact,
-        reference_faces=TRIANGLES,
-        others={"heads": (np.stack([turned(mesh) for mesh in wrong_heads]), HEAD_TRIANGLES)},
-        frames=[1, 3],
+        frames=[2, 0],
+        heads=["2", "0"],
+        methods=[reconstructed("refined", exact), reconstructed("wrong", wrong), folder_method("heads", others)],
     )
     picture, numbers = error_figure(case, cell=96)
     methods = numbers["methods"]
     assert methods["refined"]["mean_mm"] < 0.01
-    assert methods["refined"]["measured_vertices"] == [len(FACE)] * 2
+    assert methods["refined"]["measured_vertices"] == len(FACE)
     assert 0.2 < methods["wrong"]["mean_mm"] < 1.5
     # The same fault on another topology, far away: the same mean, about, over the vertices of the face alone.
     assert methods["heads"]["mean_mm"] == pytest.approx(methods["wrong"]["mean_mm"], rel=0.35)
-    assert all(500 < count < len(HEAD) for count in methods["heads"]["measured_vertices"])
+    assert 500 < methods["heads"]["measured_vertices"] < len(HEAD)
+    assert methods["heads"]["vertices"] == len(HEAD)
     assert all(all(method["icp_converged"]) for method in methods.values())
     assert rows["wrong"].captions[0] == f"mean {methods['wrong']['mean_by_frame_mm'][0]:.2f} mm"
     assert rows["refined"].scale == rows["wrong"].scale == rows["heads"].scale  # one bar
     assert numbers["colour_maximum_mm"] == rows["heads"].scale.maximum
     assert rows["heads"].scale.unknown_label == "not measured"
+    assert numbers["drawn"] == "in the head frame"
     assert (rows["truth"].pictures[0] < 255).any()
     assert picture.dtype == np.uint8
 
 
-def test_scale_only_where_it_is_asked_for():
-    truth = HEAD[None]
-    case = ErrorCase(truth, HEAD_TRIANGLES, "made", ["1"], {"refined": 1.06 * FACE[None]}, 1.06 * FACE[None], TRIANGLES)
+def test_scale_only_where_it_is_asked_for(heads):
+    ours = reconstructed("refined", 1.06 * face_in(1)[None], [0])
+    case = ErrorCase(FolderTruth.of("truth", heads), "made", [0], ["0"], [ours])
     _, rigid = error_figure(case, cell=64)
-    _, scaled = error_figure(case, ICPSettings(with_scale=True), cell=64)
+    _, scaled = error_figure(case, Measuring("scale"), cell=64)
+    _, still = error_figure(case, Measuring("none"), cell=64)
     assert rigid["methods"]["refined"]["mean_mm"] > 0.5
     assert rigid["methods"]["refined"]["icp_scale"] == [1.0]
     assert scaled["methods"]["refined"]["mean_mm"] < 0.01
     assert scaled["methods"]["refined"]["icp_scale"] == [pytest.approx(1 / 1.06, abs=1e-3)]
+    assert still["methods"]["refined"]["mean_mm"] > 2 * rigid["methods"]["refined"]["mean_mm"]
+    assert still["measuring"]["icp"] is None
+
+
+def test_whole_meshes_without_a_face_are_drawn_as_they_lie(tmp_path, monkeypatch):
+    vertices, faces = head_of_flame_size()
+    truth = FolderTruth.of("ball", written(tmp_path / "truth.npz", vertices[None], faces, [1]))
+    other = folder_method("grown", written(tmp_path / "grown.npz", 1.01 * vertices[None], faces, [1]))
+    rows = captured_rows(monkeypatch, error_figure_module)
+    _, numbers = error_figure(ErrorCase(truth, "made", [1], ["1"], [other]), Measuring("none", measure="all"), cell=64)
+    assert numbers["drawn"].startswith("as the true meshes lie")
+    assert numbers["methods"]["grown"]["measured_vertices"] == len(vertices)
+    assert not rows["grown"].scale.unknown
+    with pytest.raises(InputError, match="No face is found on the meshes of grown"):
+        error_figure(ErrorCase(truth, "made", [1], ["1"], [other]), cell=64)
+
+
+def test_two_rows_of_one_name_are_refused(heads):
+    ours = [reconstructed("refined", FACE[None], [0])] * 2
+    with pytest.raises(UsageError, match="two rows are called 'refined'"):
+        error_figure(ErrorCase(FolderTruth.of("truth", heads), "made", [0], ["0"], ours), cell=64)
 
 
 def test_two_folders_without_a_video(heads, tmp_path):
@@ -207,7 +244,7 @@ def test_two_folders_without_a_video(heads, tmp_path):
 
 
 def test_folder_and_video(sequence, heads):
-    case = folder_case(heads, {}, sequence.source, lambda video: sequence, None, 3, first_frame=0)
+    case = folder_case(heads, sequence.source, lambda video: sequence, Shown(columns=3), first_frame=0)
     assert list(case.frames) == [0, 3, 5]  # frame 2, of number 3, does not show the face
     assert len(case.pictures) == 3
     _, numbers = error_figure(case, cell=64)
@@ -224,36 +261,12 @@ def test_multiface(tmp_path):
             assert len(list(reader)) == 4
         return made_sequence(str(folder), np.stack(faces), np.ones(4, bool), layout.height, layout.width)
 
-    case = multiface_case(layout.root, None, "E008", None, {}, reconstruct, None, 2)
+    case = multiface_case(layout.root, None, "E008", None, reconstruct, [], Shown(columns=2))
     assert list(case.frames) == [1002, 1011]
     _, numbers = error_figure(case, cell=64)
     assert numbers["methods"]["refined"]["mean_mm"] < 0.02
     with pytest.raises(InputError, match="has no frame 5;"):
-        multiface_case(layout.root, None, "E008", None, {}, reconstruct, [5], 2)
-
-
-def test_synthetic_people(shared_data, tmp_path):
-    from au_d3dface.checkpoints import load_checkpoint
-    from au_d3dface.data.synthetic.rendered_sequences import PROVENANCE, write_shard
-    from au_d3dface.data.synthetic.sequences import SequenceSampler, SequenceSettings
-    from au_d3dface.data.synthetic.tracker_response import load_tracker_response
-    from au_d3dface.evaluation.synthetic_people.evaluation import SyntheticEvaluation
-    from au_d3dface.face_models import ICTFaceKit
-
-    sampler = SequenceSampler(load_tracker_response(), settings=SequenceSettings(seconds=3.0, missing=0.0), seed=5)
-    person = replace(sampler(1), identity=np.zeros(100, np.float32))
-    (tmp_path / PROVENANCE).write_text(json.dumps({"quality": "rendered"}))
-    write_shard([person] * 4, tmp_path / "sequences_00000.npz")
-    kit = ICTFaceKit(shared_data / "ict_facekit" / "ict_facekit.npz")
-    evaluation = SyntheticEvaluation(load_checkpoint(), None, kit, False)
-    case = synthetic_case(tmp_path, 0, evaluation, {}, None, 3)
-    _, numbers = error_figure(case, cell=64)
-    assert list(numbers["methods"]) == ["coarse", "refined"]
-    assert all(0.1 < method["mean_mm"] < 3 for method in numbers["methods"].values())
-    with pytest.raises(UsageError, match="has no person 7; it has 4"):
-        synthetic_case(tmp_path, 7, evaluation, {}, None, 3)
-    with pytest.raises(UsageError, match="give it with --ict-facekit"):
-        synthetic_case(tmp_path, 0, SyntheticEvaluation(load_checkpoint(), calibration=False), {}, None, 3)
+        multiface_case(layout.root, None, "E008", None, reconstruct, [], Shown([5]))
 
 
 def test_frames_that_are_chosen():
@@ -328,24 +341,11 @@ def test_options_of_another_truth_are_refused(heads, tmp_path, capsys):
         (["--truth", str(heads), "--subject", "1"], "--subject goes with --multiface, not with --truth"),
         (["sample", "--synthetic", "x"], "a video goes with --truth, not with --synthetic"),
         (["--multiface", "x", "--first-frame", "0"], "--first-frame goes with --truth"),
+        (["--synthetic", "x", "--prepared", "y"], "--prepared goes with --multiface, not with --synthetic"),
+        (["--truth", str(heads), "--align", "none", "--align-regions", "nose"], "--align none aligns nothing"),
+        (["--truth", str(heads), "--max-iterations", "0"], "--max-iterations must be at least 1"),
         (["--truth", str(heads)], "there is nothing to compare"),
         (["--multiface", str(tmp_path)], str(tmp_path)),
     ):
         assert main(["evaluate", "figure", "errors", *arguments, "-o", path]) in (2, 4)
         assert sentence in capsys.readouterr().err
-
-
-def test_a_mesh_that_is_no_number_in_memory_is_refused():
-    folder = FrameMeshes("bad", None, np.array([1]), HEAD[None], HEAD_TRIANGLES, "m")
-    case = ErrorCase(
-        folder.vertices,
-        HEAD_TRIANGLES,
-        "made",
-        ["1"],
-        {},
-        FACE,
-        TRIANGLES,
-        {"bad": (folder.vertices * np.nan, HEAD_TRIANGLES)},
-    )
-    with pytest.raises(InputError, match="bad, mesh 1"):
-        error_figure(case, cell=64)

@@ -133,6 +133,16 @@ def test_inverse():
     assert transform(points)[1, 2] == pytest.approx(1.7 * transform.rotation @ points[1, 2] + transform.translation)
 
 
+def test_one_after_another():
+    rng = np.random.default_rng(6)
+    first, second = (
+        Similarity(Rotation.from_rotvec(rng.normal(size=3)).as_matrix(), scale, rng.normal(size=3))
+        for scale in (1.7, 0.4)
+    )
+    points = rng.normal(size=(5, 3))
+    assert second.after(first)(points) == pytest.approx(second(first(points)))
+
+
 def test_refused():
     region = np.zeros(len(VERTICES), bool)
     with pytest.raises(ValueError, match="0 vertices to align"):

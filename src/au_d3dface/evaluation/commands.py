@@ -174,13 +174,14 @@ def _synthetic(options: argparse.Namespace) -> int:
         warnings.filterwarnings("ignore")
         from ..checkpoints import load_checkpoint
         from ..face_models import ICTFaceKit
-        from .figures.error_maps import check_figure_path, checked_kinds, write_error_figure
+        from .figures.error_maps import checked_kinds, write_error_figure
+        from .figures.files import RASTER, check_figure
         from .synthetic_people.evaluation import SyntheticEvaluation, evaluate_synthetic
 
         if options.figure_errors is not None and options.figure is None:
             raise UsageError("--figure-errors says what --figure shows; give --figure FILE.png too")
         kinds = checked_kinds("whole,displacement" if options.figure_errors is None else options.figure_errors)
-        figure = None if options.figure is None else check_figure_path(options.figure)
+        figure = None if options.figure is None else check_figure(options.figure, RASTER)
         evaluation = SyntheticEvaluation(
             load_checkpoint(options.model, options.device),
             None if options.static is None else load_checkpoint(options.static, options.device),

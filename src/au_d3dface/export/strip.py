@@ -154,11 +154,16 @@ def _apexes(sequence: FaceSequence) -> list[int]:
 def picture_windows(sequences: Sequence[FaceSequence], rows: list[int]) -> np.ndarray:
     """(K, 3) left, top and side in pixels of squares with all meshes of a frame in the middle, all of one size."""
     points = np.concatenate([_image_points(sequence, rows)[..., :2] for sequence in sequences], 1)
+    return square_windows(points, sequences[0].height, sequences[0].width)
+
+
+def square_windows(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The same around (K, P, 2) points in pixels of pictures of this size; NaN where one is not known."""
     low, high = np.nanmin(points, 1), np.nanmax(points, 1)  # another method may lack the face
-    face, picture = float((high - low).max()), float(min(sequences[0].height, sequences[0].width))
+    face, picture = float((high - low).max()), float(min(height, width))
     # A face larger than the whole picture is not of use to anyone, but must not ask for endless memory either.
     side = round(max(2.0, min(max(_NEAREST * face, min(_AROUND * face, picture)), 2 * picture)))
-    return np.concatenate([(low + high - side) / 2, np.full((len(rows), 1), side)], 1)
+    return np.concatenate([(low + high - side) / 2, np.full((len(points), 1), side)], 1)
 
 
 def _image_points(sequence: FaceSequence, rows: list[int]) -> np.ndarray:
@@ -195,7 +200,12 @@ def _video_rows(
 
 def inside_video(sequence: FaceSequence, windows: np.ndarray) -> np.ndarray:
     """(K, 3): the windows of `picture_windows` in whole pixels, pushed inside the video where there is room."""
-    room = np.array([sequence.width, sequence.height]) - windows[:, 2:]
+    return inside_picture(windows, sequence.height, sequence.width)
+
+
+def inside_picture(windows: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The same of `square_windows`, in pictures of this size."""
+    room = np.array([width, height]) - windows[:, 2:]
     inside = np.where(room >= 0, windows[:, :2].clip(0, np.maximum(room, 0)), windows[:, :2])
     return np.concatenate([inside.round(), windows[:, 2:]], 1)
 

@@ -85,6 +85,10 @@ class Similarity:
         """(..., 3) points, moved."""
         return self.scale * points @ self.rotation.T + self.translation
 
+    def after(self, first: "Similarity") -> "Similarity":
+        """That of `first`, and then this one."""
+        return Similarity(self.rotation @ first.rotation, self.scale * first.scale, self(first.translation))
+
     def inverse(self) -> "Similarity":
         return Similarity(self.rotation.T, 1 / self.scale, -self.rotation.T @ self.translation / self.scale)
 

@@ -48,6 +48,10 @@ class Clip:
     def picture_folder(self) -> Path:
         return self.folder / "images" / self.expression / self.camera.name
 
+    def at(self, numbers: Sequence[int]) -> "Clip":
+        """The same with these of its frames alone."""
+        return _part(self, [self.numbers.index(number) for number in numbers])
+
     def files(self) -> tuple[dict[int, Path], dict[int, Path], dict[int, Path]]:
         """Pictures, meshes and head poses by frame number."""
         return (

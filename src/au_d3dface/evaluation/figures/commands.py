@@ -13,6 +13,7 @@ from ...command_line import (
     named_paths,
 )
 from ...errors import UsageError
+from ..meshes.commands import add_alignment_options, measuring_of
 
 # Nothing heavy is imported up here: the command line loads this module before it knows what is asked for.
 
@@ -55,16 +56,19 @@ def _add_errors(figures) -> None:
     command = figures.add_parser(
         "errors",
         help="meshes coloured by their distance from true ones, in mm (Fig. 4)",
-        description="Each mesh is aligned to the true surface of its frame by ICP, and the vertices on the face are "
-        "coloured by their distance from it, all on one scale, the mean under each. The truth is a folder of meshes, "
-        "Multiface, or synthetic people.",
+        description="What Table 1 measures, as colour: each mesh is aligned to the true surface of its frame by ICP, "
+        "and the vertices of its face are coloured by their distance from it, all on one scale, the mean under each. "
+        "The truth is a folder of meshes, Multiface, or synthetic people. A folder of --meshes may hold many "
+        "sequences, as the table takes it, one of them of the truth's name.",
     )
     command.add_argument(
         "video", nargs="?", help=f"of the frames of --truth, to reconstruct: a video, a folder of pictures, '{SAMPLE}'"
     )
     truth = command.add_mutually_exclusive_group(required=True)
     truth.add_argument("--truth", metavar="DIR", help="true meshes, obj, ply or npz, as --meshes takes them")
-    truth.add_argument("--multiface", metavar="DIR", help="your copy of Multiface, whose pictures are reconstructed")
+    truth.add_argument(
+        "--multiface", metavar="DIR", help="your copy of Multiface, whose pictures are reconstructed without --prepared"
+    )
     truth.add_argument(
         "--synthetic", metavar="FOLDER", help="held-out synthetic people, as `evaluate synthetic` takes them"
     )
@@ -75,6 +79,14 @@ def _add_errors(figures) -> None:
     ):
         command.add_argument(f"--{name}", metavar="NAME", help=f"with --multiface: {what}")
     command.add_argument(
+        "--prepared",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="with --multiface: what `au-d3dface prepare MULTIFACE --output DIR` wrote, as it is and refined, as "
+        "`evaluate multiface` has it; once for each reconstructor",
+    )
+    command.add_argument(
         "--person", type=int, metavar="K", help="with --synthetic: which of the people, from 0 (default: 0)"
     )
     command.add_argument(
@@ -83,7 +95,7 @@ def _add_errors(figures) -> None:
         help="with --synthetic: folder or npz of ICT-FaceKit, whose surfaces are the truth (default: what "
         "AU_D3DFACE_ICT_FACEKIT names, else what 'au-d3dface assets ict-facekit' fetched)",
     )
-    command.add_argument("--with-scale", action="store_true", help="let ICP change the size too (default: rigid)")
+    add_alignment_options(command)
     command.add_argument("--face", type=int, metavar="ID", help="who of the video (default: the most prominent)")
     _add_mesh_options(command)
     _add_common(command, "png")
@@ -206,49 +218,63 @@ def _errors(options: argparse.Namespace) -> int:
     with ProgressBar(options.quiet) as progress:
         progress.say("loading")
         warnings.filterwarnings("ignore")
-        from ...geometry import ICPSettings
-        from .error_cases import TAKEN, folder_case, multiface_case, synthetic_case
+        from .error_cases import TAKEN, Shown, folder_case, multiface_case, synthetic_case
         from .errors import error_figure
         from .files import RASTER, check_figure
         from .frames import parse_frames
         from .labelled_clips import reconstructed
 
         path = check_figure(options.output, RASTER)
+        measuring = measuring_of(options)
         wanted = parse_frames(options.frames, options.columns)
         folders = named_paths(options.meshes, "--meshes", TAKEN)
-        shown = wanted, options.columns
+        regions = named_paths(options.regions, "--regions")
+        shown = Shown(wanted, options.columns, options.every, folders, regions)
 
         def reconstruct(video: Path):
             return reconstructed(_pipeline(options), video, options.face, progress)
 
         if options.truth is not None:
             video = None if options.video is None else input_path(options.video)
-            case = folder_case(
-                Path(options.truth), folders, video, reconstruct, *shown, first_frame=options.first_frame
-            )
+            case = folder_case(Path(options.truth).expanduser(), video, reconstruct, shown, options.first_frame)
         elif options.multiface is not None:
             which = options.subject, options.expression, options.camera
-            case = multiface_case(Path(options.multiface), *which, folders, reconstruct, *shown)
+            prepared = _prepared(options, regions) if options.prepared else []
+            case = multiface_case(Path(options.multiface).expanduser(), *which, reconstruct, prepared, shown)
         else:
-            from ...checkpoints import load_checkpoint
-            from ...face_models import ICTFaceKit, find_ict_facekit
-            from ..synthetic_people.evaluation import SyntheticEvaluation
+            from ...face_models import find_ict_facekit
+            from ..meshes.table1 import tracked_methods
 
-            kit = ICTFaceKit(find_ict_facekit(options.ict_facekit))
-            evaluation = SyntheticEvaluation(load_checkpoint(options.model, options.device), None, kit, False)
-            case = synthetic_case(Path(options.synthetic), options.person or 0, evaluation, folders, *shown)
+            kit = find_ict_facekit(options.ict_facekit)
+            methods = tracked_methods(_refining(options), regions)
+            case = synthetic_case(Path(options.synthetic).expanduser(), options.person or 0, kit, methods, shown)
         progress.say("aligning and drawing")
-        picture, numbers = error_figure(case, ICPSettings(with_scale=options.with_scale))
+        picture, numbers = error_figure(case, measuring)
     return _finish(path, picture, numbers, options)
+
+
+def _prepared(options: argparse.Namespace, regions: dict[str, Path]) -> list:
+    """The rows of Table 1, by the reconstructor's name and, refined, with "+ refined" behind it."""
+    from ..meshes.table1 import prepared_methods
+
+    folders = [Path(folder).expanduser() for folder in options.prepared]
+    return prepared_methods(folders, _refining(options), {}, regions)
+
+
+def _refining(options: argparse.Namespace) -> list:
+    from ..meshes.table1 import BUNDLED, load_uses
+
+    device = None if options.device == "auto" else options.device
+    return load_uses({"refined": options.model or BUNDLED}, device)
 
 
 def _check_kind(options: argparse.Namespace) -> None:
     """Options that say something of another kind of truth than the one that is given."""
     kind = next(name for name in ("truth", "multiface", "synthetic") if getattr(options, name) is not None)
     belongs = {"subject": "multiface", "expression": "multiface", "camera": "multiface"}
-    belongs |= {"person": "synthetic", "ict_facekit": "synthetic", "video": "truth"}
+    belongs |= {"prepared": "multiface", "person": "synthetic", "ict_facekit": "synthetic", "video": "truth"}
     for name, of in belongs.items():
-        if getattr(options, name) is not None and of != kind:
+        if getattr(options, name) not in (None, []) and of != kind:
             what = "a video" if name == "video" else f"--{name.replace('_', '-')}"
             raise UsageError(f"{what} goes with --{of}, not with --{kind}; leave one out")
     if options.first_frame != 1 and kind != "truth":

@@ -1,4 +1,8 @@
-"""Pictures of what the meshes of synthetic people are wrong by, vertex by vertex, as the paper's Fig. 4 shows it."""
+"""Pictures of what the meshes of synthetic people are wrong by, as `evaluate synthetic` measures it.
+
+Vertices correspond, and each person's truth is laid on the estimated face at rest, once, with scale; the motion from
+rest is shown too. `errors` draws what Table 1 measures instead: distances from the surface after ICP.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +16,8 @@ from torch import Tensor
 
 from ...data.synthetic.rendered_sequences import StoredSequences
 from ...data.synthetic.sequences import TrackedSequence
-from ...errors import InputError, OutputError, UsageError
-from ...export.files import atomic_path, check_output_directory, output_errors
+from ...errors import InputError, UsageError
+from ...export.files import atomic_path, output_errors
 from ...face_models import FaceMesh
 from ...metrics import displacement_distance, vertex_distance
 from ...rendering import ColourScale, StripRow, compose_strip, draw_error_map, draw_face, error_maximum, fit_view
@@ -61,22 +65,6 @@ def checked_kinds(text: str) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"no error is named for the figure; the errors are {', '.join(KINDS)}")
     return tuple(name for name in KINDS if name in names)
-
-
-def check_figure_path(path: str | PathLike[str]) -> Path:
-    """Makes sure that the picture can be written, before the long work starts. Leaves nothing behind.
-
-    Raises:
-        UsageError: its name does not end in .png.
-        OutputError: a folder has its name, or its folder cannot be written.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"the figure is a png, so its name must end in .png, not {path.name!r}")
-    check_output_directory(path.parent)
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: a folder has its name; choose another name")
-    return path
 
 
 def write_error_figure(

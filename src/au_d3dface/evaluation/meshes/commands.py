@@ -15,7 +15,7 @@ from ...errors import UsageError
 from ..benchmarks.commands import add_card_option
 
 if TYPE_CHECKING:  # heavy: the command line loads this module before it knows what is asked for
-    from .measuring import Measuring
+    from .aligning import Measuring
     from .report import Table1
 
 
@@ -92,15 +92,8 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="auto", help="cpu, cuda, ... (default: cuda where there is one, else cpu)")
 
 
-def _add_measuring(command: argparse.ArgumentParser, whose: str = "of the one --checkpoint") -> None:
-    command.add_argument(
-        "--meshes",
-        action="append",
-        default=[],
-        metavar="NAME=DIR",
-        help="meshes of another program: DIR/SEQUENCE/FRAME.obj (or .ply; neutral.obj at rest), or DIR/SEQUENCE.npz "
-        "with vertices, frames and faces",
-    )
+def add_alignment_options(command: argparse.ArgumentParser) -> None:
+    """What is measured, and how it is aligned: of tables and of the figure of errors."""
     command.add_argument(
         "--regions",
         action="append",
@@ -121,13 +114,53 @@ def _add_measuring(command: argparse.ArgumentParser, whose: str = "of the one --
     command.add_argument(
         "--measure", choices=("face", "all"), default="face", help="the face, or the whole mesh (default: %(default)s)"
     )
-    command.add_argument("--region-wise", action="store_true", help="align and measure each region by itself too")
     command.add_argument(
         "--max-iterations", type=int, default=100, metavar="N", help="of ICP, a mesh (default: %(default)s)"
     )
     command.add_argument(
         "--every", type=int, default=1, metavar="K", help="measure every K-th frame (default: %(default)s)"
     )
+
+
+def measuring_of(options: argparse.Namespace, **more: Any) -> "Measuring":
+    """What `add_alignment_options` was given; `more` is `Measuring`'s.
+
+    Raises:
+        UsageError: options that contradict each other, or a number out of range.
+    """
+    from .aligning import Measuring
+
+    check_at_least_one(options, "max_iterations", "every")
+    regions = _list(options.align_regions)
+    if regions is not None and options.align == "none":
+        raise UsageError("--align-regions says what is aligned, and --align none aligns nothing; leave one out")
+    return Measuring(
+        options.align,
+        None if regions is None else tuple(regions),
+        options.measure,
+        max_iterations=options.max_iterations,
+        **more,
+    )
+
+
+def check_at_least_one(options: argparse.Namespace, *names: str) -> None:
+    """Raises UsageError where one of these options is below 1."""
+    for name in names:
+        if getattr(options, name) < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
+
+
+def _add_measuring(command: argparse.ArgumentParser, whose: str = "of the one --checkpoint") -> None:
+    command.add_argument(
+        "--meshes",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="meshes of another program: DIR/SEQUENCE/FRAME.obj (or .ply; neutral.obj at rest), or DIR/SEQUENCE.npz "
+        "with vertices, frames and faces",
+    )
+    add_alignment_options(command)
+    command.add_argument("--region-wise", action="store_true", help="align and measure each region by itself too")
     command.add_argument(
         "--missing",
         choices=("fail", "skip"),
@@ -209,9 +242,7 @@ def _run(options: argparse.Namespace, name: str, make: Callable[[ProgressBar], "
 
     check_output_directory(options.output)
     _check_card(options)
-    for option in ("processes", "max_iterations"):
-        if getattr(options, option) < 1:
-            raise UsageError(f"--{option.replace('_', '-')} must be at least 1, not {getattr(options, option)}")
+    check_at_least_one(options, "processes", "max_iterations")
     with ProgressBar(options.quiet) as progress:
         progress.say("loading")
         warnings.filterwarnings("ignore")  # of dependencies; ours are sentences
@@ -261,34 +292,22 @@ def _table(
 ) -> "Table1":
     from .table1 import table1
 
-    multirex = more.pop("multirex", None)
+    measuring = measuring_of(
+        options,
+        region_wise=options.region_wise,
+        skip_missing=options.missing == "skip",
+        multirex=more.pop("multirex", None),
+    )
     return table1(
         title,
         truths,
         methods,
-        _measuring(options, multirex),
+        measuring,
         Path(options.output),
         options.processes,
         notes=notes,
         report=lambda done, total: progress("measuring sequences", done, total),
         **more,
-    )
-
-
-def _measuring(options: argparse.Namespace, multirex: Path | None) -> "Measuring":
-    from .measuring import Measuring
-
-    regions = _list(options.align_regions)
-    if regions is not None and options.align == "none":
-        raise UsageError("--align-regions says what is aligned, and --align none aligns nothing; leave one out")
-    return Measuring(
-        options.align,
-        None if regions is None else tuple(regions),
-        options.measure,
-        options.region_wise,
-        options.max_iterations,
-        options.missing == "skip",
-        multirex,
     )
 
 

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from ...errors import CheckpointError, InputError, UsageError
 from ...face_models import FaceMesh, FaceModel
 from ...geometry import Similarity
 from ...metrics import REGIONS, facemesh_regions
+from .frame_meshes import mesh_frames, read_mesh_folder
 
 _SUFFIXES = (".json", ".npz", ".npy", ".txt")
 _MOST_BYTES = 64 * 2**20
@@ -50,6 +52,11 @@ class FacePart:
     def within(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The regions as places in `rows`."""
         return {name: np.flatnonzero(np.isin(rows, vertices)) for name, vertices in self.regions.items()}
+
+    def beside(self, found_on: np.ndarray, mesh: np.ndarray) -> "FacePart":
+        """The same of a mesh of this topology that lies elsewhere; both (V, 3), vertex to vertex."""
+        assert self.to_head is not None
+        return FacePart(self.regions, self.to_head.after(Similarity.of_correspondences(mesh, found_on)))
 
 
 def part_of_model(model: FaceModel) -> FacePart:
@@ -110,6 +117,18 @@ def part_of_mesh(vertices: np.ndarray, faces: np.ndarray, name: str) -> FacePart
     rotation = frame.rotation.numpy() @ best[1]
     origin = frame.rotation.numpy() @ frame.origin.numpy()
     return FacePart(_named(frame.regions), Similarity(rotation, 1.0, -rotation @ middle - origin))
+
+
+@lru_cache(maxsize=8)
+def part_of_sequence(path: Path, name: str) -> tuple[np.ndarray, FacePart]:
+    """The face at rest of a sequence of meshes, (V, 3) metres, or else its first mesh; and the face on it.
+
+    Raises:
+        InputError: the sequence cannot be read, or no face is found on it.
+    """
+    found = read_mesh_folder(path, frames=mesh_frames(path)[:1], whole=False)
+    rest = found.vertices[0] if found.neutral is None else found.neutral
+    return rest, part_of_mesh(rest, found.faces, name)
 
 
 def read_regions(path: Path) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...errors import InputError
 from ...geometry.mesh_files import MESH_SUFFIXES
+from .frame_meshes import mesh_frames
 
 
 def find_sequence(folder: Path, names: Sequence[str]) -> Path:
@@ -23,14 +24,37 @@ def find_sequence(folder: Path, names: Sequence[str]) -> Path:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give one that holds a folder of meshes, or an npz, a sequence")
-    for name in names:
-        for path in (folder / name, folder / f"{name}.npz"):
-            if path.exists():
-                return path
+    found = named_sequence(folder, names)
+    if found is not None:
+        return found
     raise InputError(
         f"{folder} holds no meshes of the sequence {names[0]}; name a folder of .obj or .ply files, or an npz, "
         f"{' or '.join(names)}"
     )
+
+
+def named_sequence(folder: Path, names: Sequence[str]) -> Path | None:
+    """The same, or None where there is none."""
+    paths = (path for name in names for path in (folder / name, folder / f"{name}.npz"))
+    return next((path for path in paths if path.exists()), None)
+
+
+def first_sequence(folder: Path) -> Path:
+    """The first sequence, by name, that has meshes of frames: on it a method's face is found.
+
+    It does not depend on which of the sequences are measured, so that the face is of the same vertices in every table
+    and figure.
+
+    Raises:
+        InputError: the folder cannot be read, or holds none.
+    """
+    for path in sequence_paths(folder).values():
+        try:
+            mesh_frames(path)
+        except InputError:
+            continue  # a template, say, or regions; a sequence that is damaged is told when it is measured
+        return path
+    raise InputError(f"{folder} holds no sequence with meshes named by frame; name them so, such as 000001.obj")
 
 
 def sequence_paths(folder: Path) -> dict[str, Path]:

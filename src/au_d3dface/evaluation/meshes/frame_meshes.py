@@ -1,6 +1,6 @@
 """Meshes of one video that another method wrote, one file a frame: obj, ply or npz, in that method's own topology.
 
-Folders of many videos are in mesh_folders.
+Folders of many videos are in `folders`.
 
 - A frame's number is the last number in the file's name: `000012.obj`, `frame_12.ply`, `clip3_000012.npz`. It is the
   number that the truth, or the video counted from 1, has for the frame.

@@ -24,50 +24,18 @@ import numpy as np
 from ... import __version__
 from ...errors import AUD3DFaceError, InputError
 from ...export.files import atomic_path, output_errors
-from ...geometry import ICPSettings, Similarity, TriangleSurface, icp
-from .face_parts import FacePart, named_mask
-from .methods import Method, MethodMeshes
+from ...geometry import ICPSettings, TriangleSurface, icp
+from .aligning import AlignedMeshes, Measuring, align
+from .methods import Method
 from .multirex import MultiREX
-from .tables import SequenceDistances, sequence_distances
-from .truths import TrueSurfaces, Truth
+from .tables import SequenceDistances
+from .truths import Truth
 
 PARTS = "sequences"
 """The folder of the results, below the output."""
 
 Report = Callable[[int, int], object]
 """Called as report(done, total) with numbers of sequences and methods."""
-
-
-@dataclass(frozen=True)
-class Measuring:
-    """How meshes are aligned and measured.
-
-    Attributes:
-        align: "rigid", "scale", or "none": the meshes are measured where they are.
-        align_regions: the regions that are aligned; None for all that is measured.
-        measure: "face", the vertices of all regions, or "all" of the mesh.
-        region_wise: whether each region is aligned and measured by itself too.
-        max_iterations: of ICP.
-        skip_missing: leaves frames out that a method lacks; else they are an error.
-        multirex: folder of MultiREX's assets, for its protocol beside; or None.
-    """
-
-    align: str = "rigid"
-    align_regions: tuple[str, ...] | None = None
-    measure: str = "face"
-    region_wise: bool = False
-    max_iterations: int = 100
-    skip_missing: bool = False
-    multirex: Path | None = None
-
-    @property
-    def icp(self) -> ICPSettings:
-        return ICPSettings(with_scale=self.align == "scale", max_iterations=self.max_iterations)
-
-    def numbers(self) -> dict[str, Any]:
-        """For JSON."""
-        icp = None if self.align == "none" else {"kind": "vertex to surface, Huber"} | asdict(self.icp)
-        return asdict(self) | {"multirex": None if self.multirex is None else str(self.multirex), "icp": icp}
 
 
 @dataclass(frozen=True)
@@ -193,28 +161,17 @@ def measure(truth: Truth, method: Method, measuring: Measuring) -> Measured:
         InputError: files that are missing or damaged, frames that differ, regions that do not fit.
         UsageError: a region to align that the method's meshes do not have.
     """
-    name = f"{truth.name}, {method.name}"
     meshes = method.meshes(truth)
-    frames = _frames(truth, meshes, measuring.skip_missing, name)
-    rows = np.isin(meshes.frames, frames)
-    vertices = meshes.vertices[rows]
-    true = truth.load(frames)
-    part = method.part(meshes, measuring.measure == "face")
-    count = vertices.shape[1]
-    measured = part.rows(count) if measuring.measure == "face" else np.arange(count)
-    mask = named_mask(part.regions, measuring.align_regions, count, method.name)[measured]
-    vertices = vertices[:, measured]
-    align = measuring.align != "none"
-    start = _start(truth, part, vertices, true, measuring) if align else None
-    region = None if mask.all() else mask
-    found = sequence_distances(vertices, true.vertices, true.faces, measuring.icp, region, start, align, name)
-    regions = part.within(measured)
-    region_wise = _region_wise(vertices, true, found, regions) if measuring.region_wise else {}
+    aligned = align(truth, method, meshes, measuring)
+    regions = aligned.part.within(aligned.rows)
+    region_wise = _region_wise(aligned, regions) if measuring.region_wise else {}
     multirex = {}
     if measuring.multirex is not None:
-        multirex = MultiREX(measuring.multirex).errors(truth, meshes, true, frames, name)
+        name = f"{truth.name}, {method.name}"
+        multirex = MultiREX(measuring.multirex).errors(truth, meshes, aligned.true, aligned.frames, name)
     unseen = len(meshes.unseen.intersection(truth.frames))
-    return Measured(np.array(frames), unseen, found, regions, region_wise, multirex, meshes.unit, true.unit)
+    units = meshes.unit, aligned.true.unit
+    return Measured(np.array(aligned.frames), unseen, aligned.distances, regions, region_wise, multirex, *units)
 
 
 def read_result(job: Job) -> Measured:
@@ -245,48 +202,15 @@ def read_result(job: Job) -> Measured:
         raise InputError(f"{job.path} has gone or is damaged ({error}); give the same command again") from error
 
 
-def _frames(truth: Truth, meshes: MethodMeshes, skip: bool, name: str) -> list[int]:
-    """The wanted frames that have a mesh."""
-    there = set(meshes.frames.tolist())
-    frames = [number for number in truth.frames if number in there]
-    lacking = [number for number in truth.frames if number not in there and number not in meshes.unseen]
-    if lacking and not skip:
-        raise InputError(
-            f"{name}: {len(lacking)} of {len(truth.frames)} frames of the truth have no mesh (the first is "
-            f"{lacking[0]}); give the same frames, or --missing skip to measure those that all methods have"
-        )
-    if not frames:
-        raise InputError(f"{name}: no frame of the truth has a mesh, so there is nothing to measure")
-    return frames
-
-
-def _start(truth: Truth, part: FacePart, vertices: np.ndarray, true: TrueSurfaces, measuring: Measuring) -> Similarity:
-    """Where ICP starts: by the two faces where both are known, else as the meshes lie or by their axes."""
-    if part.to_head is not None:
-        back = truth.to_head().inverse()
-        rotation = back.rotation @ part.to_head.rotation
-        return Similarity(rotation, 1.0, back(part.to_head.translation))
-    surface = TriangleSurface(true.vertices[0], true.faces)
-    settings = measuring.icp
-    try:
-        options = [Similarity(), Similarity.of_axes(vertices[0], surface, settings.with_scale, settings.huber)]
-        return min(options, key=lambda start: icp(vertices[0], surface, None, start, settings).residual)
-    except ValueError as error:
-        raise InputError(f"{truth.name}: {error}") from error
-
-
-def _region_wise(
-    vertices: np.ndarray, true: TrueSurfaces, found: SequenceDistances, regions: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def _region_wise(aligned: AlignedMeshes, regions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Each region rigidly aligned by itself, from where the whole has come to lie: (T,) mean millimetres by name."""
-    errors = {name: np.empty(len(vertices)) for name in regions}
-    for frame, mesh in enumerate(vertices):
-        surface = TriangleSurface(true.vertices[frame], true.faces)
-        placed = found.transforms[frame](mesh.astype(np.float64)) if found.transforms else mesh
+    errors = {name: np.empty(len(aligned.frames)) for name in regions}
+    for frame, true in enumerate(aligned.true.vertices):
+        mesh, surface = aligned.placed(frame)[aligned.rows], TriangleSurface(true, aligned.true.faces)
         for name, rows in regions.items():
             if len(rows) < 3:
                 raise InputError(f"the region {name!r} has {len(rows)} vertices, and three are aligned at least")
-            errors[name][frame] = 1000 * icp(placed[rows], surface).residual
+            errors[name][frame] = 1000 * icp(mesh[rows], surface).residual
     return errors
 
 

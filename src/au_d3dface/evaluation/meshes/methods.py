@@ -4,8 +4,8 @@ A coarse reconstructor, as `au-d3dface prepare` has run it; the same refined by 
 for synthetic people, the landmark fit of their tracked faces. Each is small and can be sent to another process.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,15 +23,14 @@ from ...data.prepared import PreparedVideo, fitted_face_model, read_prepared
 from ...data.sources import source_of
 from ...errors import InputError, UsageError
 from ...face_models import FaceMesh, FaceModel, load_face_model
-from ...geometry import Similarity
 from ...modeling_au_d3dface import AUD3DFaceForReconstruction
 from ...video import spread_samples
 from ...video.pictures import read_picture
 from ...video_processing_au_d3dface import crop_face, normalise_crops
 from ..synthetic_people.calibration import decode
-from .face_parts import FacePart, check_regions, part_of_mesh, part_of_model, read_regions
+from .face_parts import FacePart, check_regions, part_of_model, part_of_sequence, read_regions
 from .folders import find_sequence
-from .frame_meshes import mesh_files, mesh_frames, read_mesh_folder
+from .frame_meshes import mesh_files, read_mesh_folder
 from .truths import MultifaceTruth, PersonTruth, Truth
 
 
@@ -52,6 +51,11 @@ class MethodMeshes:
     neutral: np.ndarray | None
     faces: np.ndarray
     unit: str = "m"
+
+    def at(self, frames: Sequence[int]) -> "MethodMeshes":
+        """The meshes of these frames alone, as far as there are any."""
+        rows = np.isin(self.frames, frames)
+        return replace(self, frames=self.frames[rows], vertices=self.vertices[rows])
 
 
 class Method(Protocol):
@@ -155,7 +159,7 @@ class PreparedMethod:
         )
 
     def part(self, meshes: MethodMeshes, of_face: bool) -> FacePart:
-        return _with_files(_model_part(self.face_model, self.model_path), self.regions, meshes, self.name)
+        return part_with_regions(part_of_named_model(self.face_model, self.model_path), self.regions, meshes, self.name)
 
     def _file(self, truth: Truth) -> Path:
         assert isinstance(truth, MultifaceTruth)
@@ -181,41 +185,41 @@ class FolderMethod:
     Attributes:
         reference: the sequence on which the face is found, so that it is of the same vertices in all.
         regions: a file of regions of its topology, or None to find the face by its shape.
+        alone: whether `folder` is itself the one sequence there is, whatever its name.
     """
 
     name: str
     folder: Path
     reference: Path
     regions: Path | None = None
+    alone: bool = False
 
     def files(self, truth: Truth) -> list[Path]:
-        path = find_sequence(self.folder, truth.names)
-        return [*mesh_files(path), self.reference]
+        return [*mesh_files(self.path(truth)), self.reference]
+
+    def path(self, truth: Truth) -> Path:
+        """Of the sequence. Raises InputError where there is none of its name."""
+        return self.folder if self.alone else find_sequence(self.folder, truth.names)
 
     def settings(self) -> dict[str, Any]:
         return {}
 
     def meshes(self, truth: Truth) -> MethodMeshes:
-        path = find_sequence(self.folder, truth.names)
-        found = read_mesh_folder(path, frames=truth.frames, whole=False)
+        found = read_mesh_folder(self.path(truth), frames=truth.frames, whole=False)
         return MethodMeshes(found.frames, frozenset(), found.vertices, found.neutral, found.faces, found.unit)
 
     def part(self, meshes: MethodMeshes, of_face: bool) -> FacePart:
         if self.regions is not None or not of_face:
-            return _with_files(FacePart(), self.regions, meshes, self.name)
-        reference, part = _mesh_part(self.reference, self.name)
+            return part_with_regions(FacePart(), self.regions, meshes, self.name)
+        reference, part = part_of_sequence(self.reference, f"the meshes of {self.name}")
         first = meshes.vertices[0]
         if len(first) != len(reference):
             raise InputError(
                 f"{self.name}: meshes here have {len(first)} vertices, and those of {self.reference} {len(reference)}; "
                 "give meshes of one topology"
             )
-        # Vertex to vertex: where this sequence begins beside the mesh on which the face was found. The face at rest may
-        # lie elsewhere than the moving ones.
-        beside = Similarity.of_correspondences(first, reference)
-        placed = part.to_head or Similarity()
-        rotation = placed.rotation @ beside.rotation
-        return FacePart(part.regions, Similarity(rotation, 1.0, placed(beside.translation)))
+        # Where this sequence begins: the face at rest may lie elsewhere than the moving ones.
+        return part.beside(reference, first)
 
 
 @dataclass(frozen=True)
@@ -247,7 +251,7 @@ class TrackedMethod:
         return MethodMeshes(numbers[valid], frozenset(numbers[~valid].tolist()), vertices[valid], neutral, faces)
 
     def part(self, meshes: MethodMeshes, of_face: bool) -> FacePart:
-        return _with_files(_model_part(FaceMesh.name, None), self.regions, meshes, self.name)
+        return part_with_regions(part_of_named_model(FaceMesh.name, None), self.regions, meshes, self.name)
 
 
 def refined_vertices(
@@ -340,7 +344,8 @@ def _picture_frames(path: Path, video: PreparedVideo, truth: MultifaceTruth) -> 
     return numbers, [folder / name for name in source.pictures]
 
 
-def _with_files(part: FacePart, regions: Path | None, meshes: MethodMeshes, name: str) -> FacePart:
+def part_with_regions(part: FacePart, regions: Path | None, meshes: MethodMeshes, name: str) -> FacePart:
+    """The part, with the regions of a file where there is one. Raises InputError where they do not fit the meshes."""
     if regions is None:
         return part
     found = read_regions(regions)
@@ -354,16 +359,9 @@ def _face_model(name: str, path: str | None) -> FaceModel:
 
 
 @lru_cache(maxsize=4)
-def _model_part(name: str, path: str | None) -> FacePart:
+def part_of_named_model(name: str, path: str | None) -> FacePart:
+    """The face of a face model by name, with the user's files of it. Raises CheckpointError where they are missing."""
     return part_of_model(_face_model(name, path))
-
-
-@lru_cache(maxsize=8)
-def _mesh_part(path: Path, name: str) -> tuple[np.ndarray, FacePart]:
-    """The face at rest of a sequence, or else its first mesh, and the face on it."""
-    found = read_mesh_folder(path, frames=mesh_frames(path)[:1], whole=False)
-    rest = found.vertices[0] if found.neutral is None else found.neutral
-    return rest, part_of_mesh(rest, found.faces, f"the meshes of {name}")
 
 
 @lru_cache(maxsize=2)

@@ -1,10 +1,11 @@
 """Laying a mesh on another of any topology and in any frame of reference, without anyone saying where the face is.
 
-Used for drawing other methods' meshes like ours, and as the start of alignments that are measured. One of the two, the
-smaller as a rule, is in the head frame. The rule: where both have the same triangles, vertices correspond, and the
-alignment is that of least squares. Else the smaller, a face say, is moved onto the surface of the larger, a head say,
-by ICP, robust, from the best of many starts: turned in steps of right angles, with its front on the larger's outermost
-point and its middle at five heights, or middle on middle; then turned back into a motion of the one that was asked for.
+Used for drawing other methods' meshes like ours (`figures.strip`); what is measured has its start from `face_parts`.
+One of the two, the smaller as a rule, is in the head frame. The rule: where both have the same triangles, vertices
+correspond, and the alignment is that of least squares. Else the smaller, a face say, is moved onto the surface of the
+larger, a head say, by ICP, robust, from the best of many starts: turned in steps of right angles, with its front on the
+larger's outermost point and its middle at five heights, or middle on middle; then turned back into a motion of the one
+that was asked for.
 """
 
 import itertools

@@ -12,7 +12,8 @@ import numpy as np
 from ...errors import InputError
 from ..latex import latex_table
 from ..reports import cell, markdown_table, number
-from .measuring import Job, Measured, Measuring, read_result
+from .aligning import Measuring
+from .measuring import Job, Measured, read_result
 from .multirex import REGIONS as MULTIREX_REGIONS
 from .tables import MeshTable, MethodRow, mesh_table
 

@@ -21,8 +21,10 @@ from ...face_models import FaceMesh, find_ict_facekit
 from ...modeling_au_d3dface import AUD3DFaceForReconstruction
 from ...preparation import PREPARATION
 from ..synthetic_people.evaluation import is_rendered, read_sequence
-from .folders import find_sequence, sequence_paths
-from .measuring import Measuring, Report, plan, run
+from .aligning import Measuring
+from .folders import find_sequence, first_sequence, sequence_paths
+from .frame_meshes import mesh_frames
+from .measuring import Report, plan, run
 from .methods import CheckpointUse, FolderMethod, Method, PreparedMethod, TrackedMethod
 from .report import PAPER_VIDEOS, Table1, pooled
 from .truths import FolderTruth, MultifaceTruth, PersonTruth, Truth, kit_truth
@@ -212,8 +214,9 @@ def folder_methods(
     """A row for each folder of another program's meshes. Raises InputError where it lacks a sequence."""
     found = []
     for name, folder in meshes.items():
-        paths = [find_sequence(folder, truth.names) for truth in truths]
-        found.append(FolderMethod(name, folder, paths[0], regions.get(name)))
+        for truth in truths:
+            mesh_frames(find_sequence(folder, truth.names))
+        found.append(FolderMethod(name, folder, first_sequence(folder), regions.get(name)))
     return found
 
 

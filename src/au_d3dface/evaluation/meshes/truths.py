@@ -4,7 +4,7 @@ Each is small and can be sent to another process; what it stands for is read the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,7 @@ from ...face_models import ICTFaceKit
 from ...geometry import Similarity
 from ..synthetic_people.evaluation import read_sequence
 from ..synthetic_people.true_meshes import KitTruth
-from .face_parts import head_from_points, part_of_mesh
+from .face_parts import head_from_points, part_of_sequence
 from .frame_meshes import mesh_files, mesh_frames, read_mesh_folder
 
 
@@ -52,12 +52,16 @@ class Truth(Protocol):
         """What is read, so that results can be tied to it."""
         ...
 
+    def at(self, frames: Sequence[int]) -> "Truth":
+        """The same sequence with these of its frames alone."""
+        ...
+
     def load(self, frames: Sequence[int]) -> TrueSurfaces:
         """The surfaces of some of the frames. Raises InputError where a file is missing or damaged."""
         ...
 
-    def to_head(self) -> Similarity:
-        """From the surfaces' own frame to the head frame, about. Raises InputError where no face is found on them."""
+    def to_head(self, frame: int) -> Similarity:
+        """From the surface of this frame to the head frame, about. Raises InputError where no face is found on it."""
         ...
 
 
@@ -84,13 +88,16 @@ class MultifaceTruth:
         meshes = self.clip.files()[1]
         return [*(meshes[number] for number in self.frames), self.clip.neutral_mesh, self.clip.topology]
 
+    def at(self, frames: Sequence[int]) -> "MultifaceTruth":
+        return MultifaceTruth(self.clip.at(frames))
+
     def load(self, frames: Sequence[int]) -> TrueSurfaces:
         meshes = self.clip.files()[1]
         rest = {"neutral_mesh": str(self.clip.neutral_mesh), "topology": str(self.clip.topology)}
         read = [read_truth(rest | {"mesh": str(meshes[number])}) for number in frames]
         return TrueSurfaces(np.stack([vertices.numpy() for vertices, _ in read]), read[0][1].numpy())
 
-    def to_head(self) -> Similarity:
+    def to_head(self, frame: int) -> Similarity:
         return Similarity()
 
 
@@ -114,16 +121,19 @@ class FolderTruth:
     def files(self) -> list[Path]:
         return mesh_files(self.path)
 
+    def at(self, frames: Sequence[int]) -> "FolderTruth":
+        return replace(self, frames=tuple(frames))
+
     def load(self, frames: Sequence[int]) -> TrueSurfaces:
         found = read_mesh_folder(self.path, frames=frames, whole=False)
         if not len(found.faces):
             raise InputError(f"{self.path} has no triangles, so that it is no surface to measure from; give its faces")
         return TrueSurfaces(found.vertices, found.faces, found.unit)
 
-    def to_head(self) -> Similarity:
-        found = read_mesh_folder(self.path, frames=self.frames[:1], whole=False)
-        rest = found.vertices[0] if found.neutral is None else found.neutral
-        placed = part_of_mesh(rest, found.faces, str(self.path)).to_head
+    def to_head(self, frame: int) -> Similarity:
+        # Found once, on the face at rest; the head may lie and be turned otherwise in this frame.
+        rest, part = part_of_sequence(self.path, str(self.path))
+        placed = part.beside(rest, self.load([frame]).vertices[0]).to_head
         assert placed is not None  # of a mesh it is always known
         return placed
 
@@ -151,6 +161,9 @@ class PersonTruth:
     def files(self) -> list[Path]:
         return [StoredSequences(self.folder).paths[self.index // PER_SHARD], self.kit]
 
+    def at(self, frames: Sequence[int]) -> "PersonTruth":
+        return replace(self, frames=tuple(frames))
+
     def sequence(self) -> TrackedSequence:
         """What the tracker said. Raises InputError where the shard is damaged."""
         return read_sequence(_stored(self.folder), self.index)
@@ -161,7 +174,7 @@ class PersonTruth:
         own = truth.own_surface(sequence, np.asarray(frames))
         return TrueSurfaces(placed(own.double().numpy()), truth.kit.faces.numpy())
 
-    def to_head(self) -> Similarity:
+    def to_head(self, frame: int) -> Similarity:
         return Similarity()
 
 
