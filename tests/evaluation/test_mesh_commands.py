@@ -214,7 +214,7 @@ def test_a_grown_sphere_is_a_millimetre_off(tmp_path):
     assert "(paper)" not in (tmp_path / "out" / "meshes.md").read_text()
 
 
-def test_meshes_of_regions_from_files(tmp_path):
+def test_meshes_of_regions_from_files(tmp_path, capsys):
     """Half of the mesh is elsewhere: aligned on the other half, that has nothing left, by itself nor has this one."""
     vertices, faces = sphere(2000, 0.1)
     vertices = vertices * [1, 1.2, 0.9]
@@ -233,6 +233,10 @@ def test_meshes_of_regions_from_files(tmp_path):
     assert whole["right"]["mean"] > 1
     assert alone["right"]["mean"] < 0.1
     assert "Aligned by ICP on left, rigid" in (tmp_path / "out" / "meshes.md").read_text()
+    capsys.readouterr()
+    assert evaluate("meshes", *options, "--regions", f"mien={tmp_path / 'other.npz'}") == 2
+    assert "--regions mien=" in (said := capsys.readouterr().err)
+    assert "belongs to nothing that is measured" in said
 
 
 def card(folder: Path) -> Path:

@@ -345,6 +345,7 @@ def test_options_of_another_truth_are_refused(heads, tmp_path, capsys):
         (["--truth", str(heads), "--align", "none", "--align-regions", "nose"], "--align none aligns nothing"),
         (["--truth", str(heads), "--max-iterations", "0"], "--max-iterations must be at least 1"),
         (["--truth", str(heads)], "there is nothing to compare"),
+        (["--truth", str(heads), "--meshes", f"a={heads}", "--regions", "b=r.npz"], "--regions b=r.npz belongs to"),
         (["--multiface", str(tmp_path)], str(tmp_path)),
     ):
         assert main(["evaluate", "figure", "errors", *arguments, "-o", path]) in (2, 4)

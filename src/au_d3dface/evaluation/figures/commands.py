@@ -218,6 +218,7 @@ def _errors(options: argparse.Namespace) -> int:
     with ProgressBar(options.quiet) as progress:
         progress.say("loading")
         warnings.filterwarnings("ignore")
+        from ..meshes.face_parts import check_regions_used
         from .error_cases import TAKEN, Shown, folder_case, multiface_case, synthetic_case
         from .errors import error_figure
         from .files import RASTER, check_figure
@@ -248,6 +249,7 @@ def _errors(options: argparse.Namespace) -> int:
             kit = find_ict_facekit(options.ict_facekit)
             methods = tracked_methods(_refining(options), regions)
             case = synthetic_case(Path(options.synthetic).expanduser(), options.person or 0, kit, methods, shown)
+        check_regions_used(regions, [method.regions for method in case.methods])
         progress.say("aligning and drawing")
         picture, numbers = error_figure(case, measuring)
     return _finish(path, picture, numbers, options)

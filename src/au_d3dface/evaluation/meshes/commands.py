@@ -290,8 +290,10 @@ def _table(
     notes: list[str],
     **more: Any,
 ) -> "Table1":
+    from .face_parts import check_regions_used
     from .table1 import table1
 
+    check_regions_used(named_paths(options.regions, "--regions"), [method.regions for method in methods])
     measuring = measuring_of(
         options,
         region_wise=options.region_wise,

@@ -12,7 +12,7 @@ A face model says it by its landmarks; a mesh of another program by its shape, o
 import json
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -155,6 +155,17 @@ def check_regions(regions: dict[str, np.ndarray], count: int, name: str) -> None
             raise InputError(
                 f"the region {region!r} names vertex {rows[-1]}, but the meshes of {name} have {count}; give regions "
                 "of their own topology"
+            )
+
+
+def check_regions_used(regions: Mapping[str, Path], used: Iterable[Path | None]) -> None:
+    """Raises UsageError where a file of regions belongs to no row: `used` are those of the rows."""
+    used = set(used)
+    for name, path in regions.items():
+        if path not in used:
+            raise UsageError(
+                f"--regions {name}={path} belongs to nothing that is measured; call it after a --meshes, or after the "
+                "face model of our meshes"
             )
 
 

