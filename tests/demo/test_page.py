@@ -355,10 +355,14 @@ def test_a_recording_of_the_webcam(server: str, clip: Path, tmp_path: Path) -> N
         page.close()
 
 
-def test_a_video_that_browsers_cannot_play(browser: Any, server: str, clip: Path, tmp_path: Path, make_video) -> None:
+@pytest.mark.parametrize("sound", [False, True], ids=["silent", "of which it plays the sound"])
+def test_a_video_that_browsers_cannot_play(
+    browser: Any, server: str, clip: Path, tmp_path: Path, make_video, sound: bool
+) -> None:
     """The HEVC of phones: the face comes all the same, and the video with the mesh is shown as soon as there is one."""
     with VideoReader(clip) as reader:
-        path = make_video(tmp_path / "phone.mp4", (frame.image for frame in reader), codec="libx265")
+        frames = [frame.image for frame in reader]
+    path = make_video(tmp_path / "phone.mp4", frames, codec="libx265", sound_first=sound)
     page = opened(browser, server)
     page.set_input_files("#video input[type=file]", path)
     page.wait_for_timeout(1500)

@@ -215,7 +215,17 @@ function show(what) {
   const resume = playing;
   video.src = address(state[what]);
   playable = true;
-  video.addEventListener("loadedmetadata", () => { video.currentTime = now; if (resume) play(); }, {once: true});
+  video.addEventListener("loadedmetadata", () => {
+    if (!video.videoWidth) { video.pause(); cannot(); return; }  // a phone's: it decodes the sound alone, and calls that no error
+    video.currentTime = now; if (resume) play();
+  }, {once: true});
+}
+
+function cannot() {
+  playable = false;
+  find(".cannot").textContent = "This browser cannot play this kind of video; the video with the mesh, which it can, comes with the files.";
+  find(".cannot").hidden = false;
+  if (source === "video" && state?.overlay) show("overlay");
 }
 
 function play() {
@@ -252,13 +262,7 @@ if (video.requestVideoFrameCallback) {  // tells which frame is on the screen
 }
 video.addEventListener("seeked", () => { if (pending !== null) { video.currentTime = pending; pending = null; } });
 video.addEventListener("ended", () => { if (playing) { seek(0); video.play().catch(pause); } });
-video.addEventListener("error", () => {
-  if (!video.getAttribute("src")) return;
-  playable = false;
-  find(".cannot").textContent = "This browser cannot play this kind of video; the video with the mesh, which it can, comes with the files.";
-  find(".cannot").hidden = false;
-  if (source === "video" && state?.overlay) show("overlay");
-});
+video.addEventListener("error", () => { if (video.getAttribute("src")) cannot(); });
 
 find(".pose").checked = true;  // gradio's template does not keep the attribute
 find(".play").addEventListener("click", () => (playing ? pause() : play()));
