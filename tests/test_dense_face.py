@@ -9,6 +9,7 @@ import torch
 
 from au_d3dface import AUD3DFacePipeline, FaceSequence
 from au_d3dface.assets import sample_video
+from au_d3dface.dense_face import DenseFace
 from au_d3dface.errors import UsageError
 from au_d3dface.streaming import AUD3DFaceStream
 from au_d3dface.video import VideoReader
@@ -111,3 +112,16 @@ def test_on_real_faces(clip_name: str, shared_data: Path, clips: Path) -> None:
             gap = np.linalg.norm(points[:, upper] - points[:, lower], axis=-1)
             shown = np.linalg.norm(seen[:, upper] - seen[:, lower], axis=-1)
             assert np.abs(shown - gap).max() < 2e-3
+
+
+def test_it_looks_between_few_frames(sparse: FaceSequence, dense_pipe: AUD3DFacePipeline, monkeypatch) -> None:
+    """However long the sequence is; and the faces are the same as fitted all at once."""
+    assert dense_pipe.dense is not None
+    whole = dense_pipe.dense(sparse)
+    monkeypatch.setattr("au_d3dface.dense_face.FRAMES_A_LOOK", 4)
+    looks: list[None] = []
+    few = DenseFace(dense_pipe.dense.fitting, lambda: looks.append(None))(sparse)
+    samples = int((sparse.valid & ~sparse.interpolated).sum())
+    assert len(looks) == -(-samples // 4) + -(-int(sparse.valid.sum()) // 4)
+    for name in ("vertices", "coarse_vertices", "expression_weights"):
+        np.testing.assert_allclose(getattr(few, name), getattr(whole, name), atol=1e-5)

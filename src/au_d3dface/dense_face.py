@@ -3,6 +3,7 @@
 The network refines facemesh; where the user has ICT-FaceKit, its 9,409 vertices are fitted to what the network gave.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,16 +13,23 @@ from .coarse import DenseFitting, DenseNeutral
 from .face_sequence import FaceSequence
 from .video import spread_samples
 
+FRAMES_A_LOOK = 128
+"""Frames fitted at a time, about a tenth of a second of work: nobody could cancel meanwhile."""
+
 
 class DenseFace:
     """Replaces the meshes of a sequence by fitted ones of `fitting.face_model`.
 
     Refined meshes are fitted at the network's samples and linear in time between them, as they were; coarse meshes are
     fitted in every frame.
+
+    Args:
+        fitting: of the dense face to the network's.
+        look: called again and again while a sequence is fitted; what it raises ends the work.
     """
 
-    def __init__(self, fitting: DenseFitting) -> None:
-        self.fitting = fitting
+    def __init__(self, fitting: DenseFitting, look: Callable[[], object] = lambda: None) -> None:
+        self.fitting, self._look = fitting, look
 
     def __call__(self, sequence: FaceSequence) -> FaceSequence:
         """The same person, action units and camera, with `expression_weights` besides the dense meshes."""
@@ -48,5 +56,11 @@ class DenseFace:
         )
 
     def _fit(self, sparse: np.ndarray, neutral: DenseNeutral) -> tuple[np.ndarray, np.ndarray]:
-        vertices, weights = self.fitting(torch.from_numpy(sparse), neutral)
-        return vertices.numpy(), weights.numpy()
+        """(T, V', 3) vertices of the sparse model to (T, V, 3) of the dense one and its (T, E) expression weights."""
+        vertices = np.empty((len(sparse), *neutral.vertices.shape), np.float32)
+        weights = np.empty((len(sparse), len(neutral.rest)), np.float32)
+        for start in range(0, len(sparse), FRAMES_A_LOOK):
+            self._look()
+            rows = slice(start, start + FRAMES_A_LOOK)
+            vertices[rows], weights[rows] = self.fitting(torch.from_numpy(sparse[rows]), neutral)
+        return vertices, weights

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from au_d3dface.coarse import Appearance, CoarseSequence, SkinMasker, estimate_appearance, load_coarse
+from au_d3dface.coarse.appearance import FRAME_CHUNK, POINT_CHUNK, AppearanceEstimator
 from au_d3dface.coarse.face_view import FaceView
 from au_d3dface.errors import NoFaceError
 from au_d3dface.face_models import FaceMesh, load_face_model
@@ -192,6 +193,23 @@ def test_the_mask_leaves_out_what_is_before_the_face(model, filmed):
     assert (mask & patch).sum() < 0.02 * (region & patch).sum()
     away = torch.nn.functional.max_pool2d(patch[None].float(), 31, 1, 15)[0] < 0.5
     assert (mask & away).sum() > 0.95 * (whole & away).sum()
+
+
+def test_the_result_can_be_ended_at_every_turn(model, filmed):
+    """Nothing but the estimate ends: asked again, it is the same."""
+    coarse, _, _, frames, found = filmed
+    estimator = AppearanceEstimator(coarse, model, SIZE)
+    for row, image in frames:
+        estimator.add(row, image)
+    looks = []
+    estimator.result(lambda: looks.append(None))
+    parts = -(-len(estimator.samples) // POINT_CHUNK) + -(-len(frames) // FRAME_CHUNK)
+    assert len(looks) == 8 + parts  # albedo and light by turns, then all points and all frames
+    for last in (1, 5, len(looks)):
+        left = iter(range(last - 1))
+        with pytest.raises(StopIteration):
+            estimator.result(lambda left=left: next(left))
+    assert torch.equal(estimator.result().albedo, found.albedo)
 
 
 def all_skin(image: np.ndarray, face_region: Tensor) -> Tensor:

@@ -17,9 +17,10 @@ from PIL import Image
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 
+from au_d3dface.assets import sample_video
 from au_d3dface.demo.limits import Limits
 from au_d3dface.demo.server import serving
-from au_d3dface.video import VideoReader
+from au_d3dface.video import VideoReader, VideoWriter
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]  # each test starts a browser, the first one the server
 
@@ -73,6 +74,7 @@ def test_from_upload_to_files(browser: Any, server: str, clip: Path, tmp_path: P
     page.click("#run")
     reached(page, "result=first")
     assert "following the face" in page.text_content("#player .stages")
+    assert page.locator("#status .progress-text").is_hidden()  # it would lie across the bar
     reached(page, "result=whole")
     reached(page, "stage=done")
     assert "✓ files" in page.text_content("#player .stages")
@@ -136,8 +138,20 @@ def test_from_upload_to_files(browser: Any, server: str, clip: Path, tmp_path: P
     page.click("#player .front")
     assert np.abs(pixels(page, face) - frontal).mean() < 0.5
 
-    # An event of the table goes to its apex and colours its region.
-    page.locator("#player .events tbody tr", has_text="AU01").last.click()
+    # What is below the names of the active action units stays where it is, however many they are.
+    tops = set()
+    for share in range(12):
+        lanes.click(position={"x": gutter + room * share / 12, "y": 10})
+        tops.add(page.evaluate("document.querySelector('#player .lanes').offsetTop"))
+    assert len(tops) <= 2, tops  # it may have grown, once
+    lanes.click(position={"x": gutter + room * 0.5, "y": 10})
+    assert page.evaluate("document.querySelector('#player .lanes').offsetTop") == max(tops)
+
+    # An event of the table goes to its apex, colours its region, and brings both into sight.
+    rows = page.locator("#player .events tbody tr")
+    assert page.text_content("#player .events .title") == f"What happened: {rows.count()} activations"
+    rows.filter(has_text="AU01").last.click()
+    page.wait_for_function("document.querySelector('#player .views').getBoundingClientRect().top >= 0", timeout=SECONDS)
     page.wait_for_timeout(400)
     assert moment(page) > 0.1
     assert page.evaluate("document.querySelector('#player .colour').value") == "0"
@@ -192,6 +206,55 @@ def test_cancelling_stops_and_the_next_video_works(browser: Any, server: str, cl
     upload(page, clip)
     page.click("#run")
     reached(page, "stage=done")
+    page.close()
+
+
+def test_cancelling_while_files_are_written(browser: Any, server: str, clip: Path) -> None:
+    page = opened(browser, server)
+    upload(page, clip)
+    page.click("#run")
+    page.wait_for_selector('#player .stages li:has-text("files: drawing on the video")', timeout=SECONDS)
+    folder = Path(unquote(page.evaluate("document.querySelector('#player video').src.split('file=')[1]"))).parent
+    assert list(folder.glob("results/.*/action_units.csv"))
+    page.click("#cancel")
+    page.get_by_text("Cancelled. Its files were deleted.").wait_for(timeout=SECONDS)
+    page.locator("#player .empty").wait_for(timeout=SECONDS)
+    assert not folder.exists()
+    page.close()
+
+
+def test_everyone(browser: Any, server: str, tmp_path: Path) -> None:
+    """The sample twice, side by side, half a second apart: who is who is told as in the overlay and the files."""
+    with VideoReader(sample_video()) as reader:
+        frames = [frame.image for frame, _ in zip(reader, range(75), strict=False)]
+    path = tmp_path / "two.mp4"
+    height, width = frames[0].shape[:2]
+    with VideoWriter(path, 30, height, 2 * width) as writer:
+        for left, right in zip(frames, frames[15:], strict=False):
+            writer.write(np.concatenate([left, right], 1))
+    page = opened(browser, server)
+    page.get_by_text("Options", exact=True).click()
+    page.get_by_label("Everyone").check()
+    upload(page, path)
+    page.click("#run")
+    reached(page, "stage=done")
+    page.click("#player .play")
+    names = page.locator("#player .person option").all_text_contents()
+    assert sorted(names) == ["face 0 (left)", "face 1 (right)"]
+    files = page.text_content("#player .files")
+    faces, told = [], []
+    for name in names:
+        page.select_option("#player .person", label=name)
+        page.evaluate("document.querySelector('#player .seek').value = 1.3")
+        page.dispatch_event("#player .seek", "input")
+        page.wait_for_timeout(300)
+        faces.append(pixels(page, "#player canvas.face"))
+        told.append(page.text_content("#player .events"))
+        assert f"of {name}" in told[-1]
+        assert f"face_0{name[5]}/face.glb" in files
+    assert np.abs(faces[0] - faces[1]).mean() > 1
+    assert told[0] != told[1]
+    assert page.wrong == []
     page.close()
 
 
@@ -292,10 +355,14 @@ def test_a_recording_of_the_webcam(server: str, clip: Path, tmp_path: Path) -> N
         page.close()
 
 
-def test_a_video_that_browsers_cannot_play(browser: Any, server: str, clip: Path, tmp_path: Path, make_video) -> None:
+@pytest.mark.parametrize("sound", [False, True], ids=["silent", "of which it plays the sound"])
+def test_a_video_that_browsers_cannot_play(
+    browser: Any, server: str, clip: Path, tmp_path: Path, make_video, sound: bool
+) -> None:
     """The HEVC of phones: the face comes all the same, and the video with the mesh is shown as soon as there is one."""
     with VideoReader(clip) as reader:
-        path = make_video(tmp_path / "phone.mp4", (frame.image for frame in reader), codec="libx265")
+        frames = [frame.image for frame in reader]
+    path = make_video(tmp_path / "phone.mp4", frames, codec="libx265", sound_first=sound)
     page = opened(browser, server)
     page.set_input_files("#video input[type=file]", path)
     page.wait_for_timeout(1500)

@@ -10,6 +10,8 @@ can move from one to the other: the light is scaled so that a white surface that
 it takes all the shading that it can explain with a face of one colour.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -132,11 +134,19 @@ def fit_albedo(
     return albedo, trust.sum(0), spread
 
 
-def factorise(terms: Tensor, colors: Tensor, weights: Tensor, rounds: int = 8) -> tuple[Tensor, Tensor, Tensor]:
+def factorise(
+    terms: Tensor,
+    colors: Tensor,
+    weights: Tensor,
+    rounds: int = 8,
+    progress: Callable[[], object] = lambda: None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Albedo and light of the same points and frames, by turns, from a face of one colour.
 
     Args:
         terms: (F, P, 9), colors: (F, P, 3), weights: (F, P), as for `fit_lighting`.
+        rounds: how many turns.
+        progress: called at each turn; what it raises ends the work.
 
     Returns:
         (P, 3) albedo, (F, 9, 3) lighting, and the clip's (9, 3).
@@ -144,6 +154,7 @@ def factorise(terms: Tensor, colors: Tensor, weights: Tensor, rounds: int = 8) -
     seen = colors[weights > 0]
     albedo = (seen.median(0).values if len(seen) else torch.zeros(3)).expand(colors.shape[1], 3)
     for _ in range(rounds):
+        progress()
         lighting, clip = fit_lighting(terms, colors, weights, albedo)
         lighting, clip = lighting / _white(lighting), clip / _white(clip[None])
         albedo = fit_albedo(terms, colors, weights, lighting)[0]

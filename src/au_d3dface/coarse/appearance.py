@@ -119,7 +119,8 @@ class AppearanceEstimator:
             progress: called again and again; what it raises ends the work.
         """
         turned = torch.cat([self._normals(rows) for rows in self.chosen.split(FRAME_CHUNK)])
-        albedo, lighting, clip = factorise(_terms(self.light_samples, turned), *_values(self.seen[self.chosen]))
+        terms = _terms(self.light_samples, turned)
+        albedo, lighting, clip = factorise(terms, *_values(self.seen[self.chosen]), progress=progress)
         parts = [slice(start, start + POINT_CHUNK) for start in range(0, len(self.samples), POINT_CHUNK)]
         fits = []
         for part in parts:

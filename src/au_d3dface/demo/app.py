@@ -58,6 +58,9 @@ STAGES = {
 }
 """What a stage of the pipeline or of the exports is called on the page."""
 
+UNITS = {"fitting": "people", "network": "people", "npz": "MB"}
+"""What a stage counts, where that is not frames; a screen reader says it."""
+
 
 def build_app(
     visits: Visits,
@@ -127,8 +130,13 @@ def build_app(
             for state in job.states():
                 words = STAGES.get(state["stage"], state["stage"])
                 total = state["total"]
-                progress((state["done"], total) if total else None, desc=words, unit="frames")
-                yield json.dumps(state), "" if state["stage"] != "done" else f"Done in {state['seconds']['all']:.1f} s."
+                progress(
+                    (state["done"], total) if total else None, desc=words, unit=UNITS.get(state["stage"], "frames")
+                )
+                yield (
+                    json.dumps({**state, "words": words}),
+                    "" if state["stage"] != "done" else f"Done in {state['seconds']['all']:.1f} s.",
+                )
         except Cancelled:
             yield NOTHING, CANCELLED
         except AUD3DFaceError as error:
@@ -219,7 +227,7 @@ def build_app(
                 try_sample = gr.Button("Try the sample clip", size="sm", elem_id="sample")
                 status = gr.Markdown("", elem_id="status", min_height=64)
                 with gr.Accordion("Options", open=False):
-                    faces = gr.Radio(["Largest face", "Everyone"], value="Largest face", label="Whom")
+                    faces = gr.Radio(["Largest face", "Everyone"], value="Largest face", label="Whose face")
                     face_model = gr.Radio(
                         _face_models(), value="facemesh", label="Face model", info=_about_face_models()
                     )
@@ -291,7 +299,10 @@ def _face_models() -> list[str]:
 def _about_face_models() -> str:
     if "ict" in _face_models():
         return "facemesh has 468 vertices, ict 9,409; the action units are the same."
-    return "468 vertices. The dense ict needs files that are not on this machine."
+    return (
+        "facemesh has 468 vertices. The dense face, ict with 9,409, needs files that are not on this machine; "
+        "au-d3dface assets ict-facekit fetches them."
+    )
 
 
 def _player() -> str:

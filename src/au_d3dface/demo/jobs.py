@@ -19,8 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..dense_face import DenseFace
 from ..errors import AUD3DFaceError
 from ..export import NEED_APPEARANCE, write_outputs
+from ..export.files import BLOCK_BYTES
 from ..export.formats import DEFAULT_FORMATS, FORMATS
 from ..pipeline_au_d3dface import AUD3DFacePipeline, Reconstruction
 from .limits import LimitedReader, Limits, probe
@@ -182,6 +184,8 @@ class Job:
         self._tell("loading", 0, None, force=True)
         pipeline = tapped(self._pipeline(), self._show_live)
         pipeline.reader = partial(LimitedReader, limits=self.limits)
+        if pipeline.dense is not None:
+            pipeline.dense = DenseFace(pipeline.dense.fitting, self._check)
         if self._lend is not None:
             pipeline.model = self._lend(pipeline.model)
         result = pipeline.reconstruct(
@@ -215,13 +219,8 @@ class Job:
             per_face=self.faces == "all",
         )
         self._tell("zip", 0, None, force=True)
-        files = sorted(path for path in results.rglob("*") if path.is_file())
         packed = self.folder / ZIP_NAME
-        with zipfile.ZipFile(packed, "w") as archive:
-            for path in files:
-                self._check()
-                method = zipfile.ZIP_STORED if path.suffix in _STORED else zipfile.ZIP_DEFLATED
-                archive.write(path, path.relative_to(results), compress_type=method)
+        self._pack(packed, results)
         told = [packed, *(path for path in written if path.is_file())]  # folders of meshes are in the zip alone
         self.state.downloads = [
             {
@@ -233,6 +232,17 @@ class Job:
             for path in told
         ]
         self.state.overlay = str(results / "overlay.mp4")
+
+    def _pack(self, packed: Path, results: Path) -> None:
+        """All files of a folder into a zip, by blocks: `ZipFile.write` would not hear that the job was cancelled."""
+        with zipfile.ZipFile(packed, "w") as archive:
+            for path in sorted(path for path in results.rglob("*") if path.is_file()):
+                entry = zipfile.ZipInfo.from_file(path, path.relative_to(results))
+                entry.compress_type = zipfile.ZIP_STORED if path.suffix in _STORED else zipfile.ZIP_DEFLATED
+                with path.open("rb") as source, archive.open(entry, "w") as target:
+                    while block := source.read(BLOCK_BYTES):
+                        target.write(block)
+                        self._tell("zip", 0, None)
 
     def _show_live(self, scene: bytes) -> None:
         path = self.folder / f"live{len(self.state.live):04d}.bin"

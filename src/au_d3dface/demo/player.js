@@ -37,7 +37,7 @@ function startAnew() {
   const idle = !state.job;
   find(".empty").hidden = !idle; find(".work").hidden = idle;
   find(".events").hidden = find(".files").hidden = true;
-  find(".now").replaceChildren(); find(".person").hidden = true;
+  find(".now").replaceChildren(); find(".now").style.minHeight = ""; find(".person").hidden = true;
   find('[data-video="overlay"]').disabled = true;
   face.person = null; face.front(); face.paint();
   timeline.scene = null; timeline.unit = -1; timeline.from = 0; timeline.to = timeline.end = 1;
@@ -66,7 +66,7 @@ async function load(path, job, live = false) {
 
 function people(live) {
   const chooser = find(".person"), before = Number(chooser.value) || 0;
-  chooser.replaceChildren(...scene.people.map((one, number) => { const option = text("option", `person ${one.face_id}`);
+  chooser.replaceChildren(...scene.people.map((one, number) => { const option = text("option", called(one));
     option.value = number; return option; }));
   chooser.hidden = scene.people.length < 2;
   chooser.value = Math.min(before, scene.people.length - 1);
@@ -79,6 +79,12 @@ function people(live) {
   colour.value = chosen;
   ramp();
   pick(live);
+}
+
+// As the overlay, the table and the files name it; and where, as nobody knows faces by their numbers.
+function called(one) {
+  const side = one.across === undefined ? "" : one.across < 0.4 ? " (left)" : one.across > 0.6 ? " (right)" : " (middle)";
+  return `face ${one.face_id}${side}`;
 }
 
 function pick(live = false) {
@@ -103,7 +109,10 @@ function stages() {
   const place = {waiting: -1, loading: -1, tracking: 0, fitting: 1, pictures: 1, network: 1, appearance: 1, done: 3};
   const at = place[state.stage] ?? 2;
   find(".stages").replaceChildren(...steps.map(([, words], step) => {
-    const part = state.total && step === at && at < 3 ? ` ${Math.floor(100 * state.done / state.total)} %` : "";
+    const share = state.total ? ` ${Math.floor(100 * state.done / state.total)} %` : "";
+    // Each file begins at 0 % anew: its name is told too.
+    const which = step === 2 && state.stage !== "files" ? `: ${state.words[0].toLowerCase()}${state.words.slice(1)}` : "";
+    const part = step === at && at < 3 ? which + share : "";
     return text("li", `${step < at || at === 3 ? "✓" : step === at ? "▸" : "·"} ${words}${part}`, step === at && at < 3 ? "now-stage" : "");
   }));
   const s = state.seconds;
@@ -118,11 +127,14 @@ function events() {
     const cells = [event.unit, event.name, event.muscle, `${event.onset.toFixed(2)} s`, `${event.apex.toFixed(2)} s`,
       `${event.offset.toFixed(2)} s`, `${Math.round(100 * event.peak)} %`];
     row.replaceChildren(...cells.map((words) => text("td", words)));
-    const go = () => { pause(); choose(scene.units.findIndex((one) => one.label === event.unit)); seek(event.apex); };
+    const go = () => { pause(); find(".views").scrollIntoView({block: "nearest", behavior: "smooth"}); choose(scene.units.findIndex((one) => one.label === event.unit)); seek(event.apex); };
     row.addEventListener("click", go);
     row.addEventListener("keydown", (press) => { if (press.key === "Enter" || press.key === " ") { go(); press.preventDefault(); } });
     return row;
   });
+  const count = rows.length === 1 ? "1 activation" : `${rows.length} activations`;
+  find(".events .title").textContent = `What happened: ${count}${scene.people.length > 1 ? ` of ${called(person)}` : ""}`;
+  find(".events .hint").hidden = !rows.length;
   if (!rows.length) { const row = document.createElement("tr"), cell = text("td", "No action unit was active.");
     cell.colSpan = 7; row.append(cell); rows.push(row); }
   find(".events tbody").replaceChildren(...rows);
@@ -171,7 +183,10 @@ function chips(frame) {
   const made = active.map(([one, , p]) => { const chip = text("span", `${one.label} ${one.name} ${Math.round(100 * p)} %`);
     chip.title = `${one.muscle} · ${one.region}`; return chip; });
   const none = person.valid[frame] ? "No action unit is active in this frame." : "The face is not found in this frame.";
-  find(".now").replaceChildren(...(made.length ? made : [text("span", none, "none")]));
+  const list = find(".now");
+  list.replaceChildren(...(made.length ? made : [text("span", none, "none")]));
+  // It grows and does not shrink: what is below would jump up and down while the video plays.
+  list.style.minHeight = `${list.offsetHeight}px`;
 }
 
 function seek(seconds) {
@@ -200,7 +215,17 @@ function show(what) {
   const resume = playing;
   video.src = address(state[what]);
   playable = true;
-  video.addEventListener("loadedmetadata", () => { video.currentTime = now; if (resume) play(); }, {once: true});
+  video.addEventListener("loadedmetadata", () => {
+    if (!video.videoWidth) { video.pause(); cannot(); return; }  // a phone's: it decodes the sound alone, and calls that no error
+    video.currentTime = now; if (resume) play();
+  }, {once: true});
+}
+
+function cannot() {
+  playable = false;
+  find(".cannot").textContent = "This browser cannot play this kind of video; the video with the mesh, which it can, comes with the files.";
+  find(".cannot").hidden = false;
+  if (source === "video" && state?.overlay) show("overlay");
 }
 
 function play() {
@@ -237,13 +262,7 @@ if (video.requestVideoFrameCallback) {  // tells which frame is on the screen
 }
 video.addEventListener("seeked", () => { if (pending !== null) { video.currentTime = pending; pending = null; } });
 video.addEventListener("ended", () => { if (playing) { seek(0); video.play().catch(pause); } });
-video.addEventListener("error", () => {
-  if (!video.getAttribute("src")) return;
-  playable = false;
-  find(".cannot").textContent = "This browser cannot play this kind of video; the video with the mesh, which it can, comes with the files.";
-  find(".cannot").hidden = false;
-  if (source === "video" && state?.overlay) show("overlay");
-});
+video.addEventListener("error", () => { if (video.getAttribute("src")) cannot(); });
 
 find(".pose").checked = true;  // gradio's template does not keep the attribute
 find(".play").addEventListener("click", () => (playing ? pause() : play()));
@@ -268,6 +287,8 @@ find(".work").addEventListener("keydown", (press) => {  // not where space means
   if (press.key !== " " || !scene || press.target.closest("button, select, tr, a, [type=checkbox]")) return;
   press.preventDefault(); if (playing) pause(); else play();
 });
+
+addEventListener("resize", () => { find(".now").style.minHeight = ""; });  // a phone that was turned
 
 let turn = Promise.resolve();  // one state after the other
 watch("value", () => { const value = props.value; if (value) turn = turn.then(() => receive(JSON.parse(value))).catch(console.error); });

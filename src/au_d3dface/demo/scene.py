@@ -46,7 +46,11 @@ def pack_scene(sequences: Sequence[FaceSequence]) -> bytes:
             f"{number}.probabilities": _share(sequence.au_probabilities),
             f"{number}.active": sequence.au_activity.astype(np.uint8),
         }
-        people.append({"face_id": sequence.face_id, "step": step, "events": event_rows(sequence)})
+        seen = sequence.translation[sequence.valid, 0]
+        across = float(np.median(seen)) / sequence.width if len(seen) else 0.5  # 0 left, 1 right in the picture
+        people.append(
+            {"face_id": sequence.face_id, "across": round(across, 3), "step": step, "events": event_rows(sequence)}
+        )
     return _packed(
         {
             **_common(first.action_units, first.thresholds),

@@ -4,14 +4,18 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import OutputError
 
 TEMPORARY_PREFIX = ".au-d3dface-"
+
+BLOCK_BYTES = 4 * 2**20
+"""Bytes that are written at once: who cancels waits for no more than these, on a slow disk too."""
 
 
 @contextmanager
@@ -55,6 +59,17 @@ def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def write_blocks(file: BinaryIO, data: bytes | memoryview, look: Callable[[int], object]) -> None:
+    """Writes `data` to an open file by blocks of `BLOCK_BYTES`.
+
+    Args:
+        look: called after each block with its number of bytes; what it raises ends the writing.
+    """
+    view = memoryview(data)
+    for start in range(0, len(view), BLOCK_BYTES):
+        look(file.write(view[start : start + BLOCK_BYTES]))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ FORMATS = {
     "npz": "sequence.npz: all arrays for numpy; numbered parts for long videos",
     "obj": "meshes/000001.obj and so on: one mesh a frame",
     "glb": "face.glb: the animated face, for browsers and Blender",
-    "texture": "texture.png: the person's albedo over the face model's uv",
+    "texture": "texture.png: the person's skin colours without the light, over the face model's uv",
     "arkit": "arkit.csv: the 52 ARKit curves, where the face model carries those shapes",
     "strip": "strip.png: frames of the video side by side, with the meshes and their motion below",
     "timeline": "timeline.png: the action units over time",

@@ -5,6 +5,7 @@ the sequence has one. Metres, y up, the face
 looking along +z, which is both glTF's frame and the canonical head frame.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,8 +19,8 @@ from .. import __version__, facs
 from ..errors import UsageError
 from ..face_sequence import FaceSequence
 from ..geometry import vertex_normals
-from .files import atomic_path
-from .morph_targets import PER_FRAME_LIMIT, TARGET_BYTES, MorphTargets, morph_targets
+from .files import atomic_path, write_blocks
+from .morph_targets import FRAMES_A_LOOK, PER_FRAME_LIMIT, TARGET_BYTES, MorphTargets, morph_targets
 from .texture import texture_png
 
 DEFAULT_SECONDS = 60.0
@@ -56,6 +57,7 @@ def write_glb(
     head_pose: bool = False,
     per_frame_limit: int = PER_FRAME_LIMIT,
     target_bytes: int = TARGET_BYTES,
+    progress: Callable[[str, int, int | None], None] | None = None,
 ) -> GlbReport:
     """Writes the animation of one person.
 
@@ -69,11 +71,17 @@ def write_glb(
         head_pose: whether the head turns as in the video; by default the face looks straight at the viewer.
         per_frame_limit: frames up to which each frame is one morph target; above, a low-rank basis.
         target_bytes: bytes of displacements above which a basis is used as well.
+        progress: called as progress("glb", 0, None) again and again; what it raises ends the work.
 
     Raises:
         UsageError: the range lies outside the sequence.
         OutputError: the file cannot be written.
     """
+
+    def look() -> None:
+        if progress is not None:
+            progress("glb", 0, None)
+
     rows = _rows(sequence, frame_range)
     first, last = int(rows[0]) + 1, int(rows[-1]) + 1
     # glTF wants strictly increasing times; of frames that share one (in float32), the last is kept.
@@ -82,9 +90,10 @@ def write_glb(
     rows, times = rows[kept], times[kept] - times[kept][0]
     shown = _held_rows(sequence.valid, rows)
     distinct, which = np.unique(shown, return_inverse=True)  # no second target for a held frame
-    targets = morph_targets(sequence.vertices[distinct] - sequence.neutral_vertices, per_frame_limit, target_bytes)
+    moved = sequence.vertices[distinct] - sequence.neutral_vertices
+    targets = morph_targets(moved, per_frame_limit, target_bytes, look=look)
     builder = _Builder()
-    mesh = _add_mesh(builder, sequence, targets, distinct)
+    mesh = _add_mesh(builder, sequence, targets, distinct, look)
     if len(distinct):
         mesh.weights = targets.weights[which[0]].tolist()
     node = gltf.Node(name="face", mesh=0)
@@ -103,8 +112,9 @@ def write_glb(
     document.scenes, document.scene = [gltf.Scene(name="face", nodes=[0], extras=extras)], 0
     document.buffers = [gltf.Buffer(byteLength=len(builder.data))]
     document.set_binary_blob(bytes(builder.data))
-    with atomic_path(path) as temporary:
-        document.save_binary(temporary)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        for piece in document.save_to_bytes():
+            write_blocks(file, piece, lambda count: look())
     return GlbReport(
         path=Path(path),
         first_frame=first,
@@ -184,7 +194,13 @@ class _Builder:
         ]
 
 
-def _add_mesh(builder: _Builder, sequence: FaceSequence, targets: MorphTargets, distinct: np.ndarray) -> gltf.Mesh:
+def _add_mesh(
+    builder: _Builder,
+    sequence: FaceSequence,
+    targets: MorphTargets,
+    distinct: np.ndarray,
+    look: Callable[[], object],
+) -> gltf.Mesh:
     """The neutral mesh and its targets, with normals for both."""
     faces = torch.from_numpy(sequence.faces)
     normals = vertex_normals(torch.tensor(sequence.neutral_vertices), faces).numpy()
@@ -201,10 +217,8 @@ def _add_mesh(builder: _Builder, sequence: FaceSequence, targets: MorphTargets, 
     names: list[str] = []
     morphs: list[dict[str, int]] = []
     if len(distinct):
-        bent = vertex_normals(torch.tensor(sequence.vertices[distinct]), faces).numpy() - normals
-        if targets.low_rank:  # normals are not linear in the weights: their least-squares fit shades well enough
-            flat = bent.reshape(len(bent), -1)
-            bent = np.linalg.lstsq(targets.weights, flat, rcond=None)[0].reshape(targets.displacements.shape)
+        bent = _bent_normals(sequence.vertices, distinct, faces, normals, targets, look)
+        if targets.low_rank:
             names = [f"component_{index:04d}" for index in range(1, len(targets.displacements) + 1)]
         else:
             names = [f"frame_{row + 1:06d}" for row in distinct]
@@ -225,6 +239,33 @@ def _add_mesh(builder: _Builder, sequence: FaceSequence, targets: MorphTargets, 
         targets=morphs,
     )
     return gltf.Mesh(name="face", primitives=[primitive], extras={"targetNames": names})
+
+
+def _bent_normals(
+    vertices: np.ndarray,
+    distinct: np.ndarray,
+    faces: torch.Tensor,
+    normals: np.ndarray,
+    targets: MorphTargets,
+    look: Callable[[], object],
+) -> np.ndarray:
+    """(K, V, 3): what each target adds to the neutral mesh's normals.
+
+    Normals are not linear in the weights of a basis: their least-squares fit shades well enough.
+    """
+    bent = np.zeros_like(targets.displacements)
+    # As np.linalg.lstsq has it, which would want the normals of all frames at once.
+    share = len(targets.weights) * np.finfo(np.float32).eps
+    inverse = np.linalg.pinv(targets.weights, share) if targets.low_rank else None  # (K, T)
+    for start in range(0, len(distinct), FRAMES_A_LOOK):
+        look()
+        rows = slice(start, start + FRAMES_A_LOOK)
+        change = vertex_normals(torch.from_numpy(vertices[distinct[rows]]), faces).numpy() - normals
+        if inverse is None:
+            bent[rows] = change
+        else:
+            bent += np.tensordot(inverse[:, rows], change, 1)
+    return bent
 
 
 def _material(builder: _Builder, sequence: FaceSequence) -> gltf.Material:

@@ -4,6 +4,7 @@ Short animations have one target a frame, so that each frame is exact. Long ones
 vectors of the displacements, as many as keep every vertex of every frame within a stated error.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ PER_FRAME_LIMIT = 1000
 
 TARGET_BYTES = 16 * 2**20
 """A basis is used for shorter animations too, where one target a frame would take more than this."""
+
+FRAMES_A_LOOK = 64
+"""Frames that are computed with at once: what comes of all of them is large, and nobody could cancel meanwhile."""
 
 MAX_ERROR = 8e-6
 """Metres by which no vertex of any frame may be off: 1e-5, less some room for a viewer's rounding."""
@@ -40,20 +44,29 @@ def morph_targets(
     per_frame_limit: int = PER_FRAME_LIMIT,
     target_bytes: int = TARGET_BYTES,
     max_error: float = MAX_ERROR,
+    look: Callable[[], object] = lambda: None,
 ) -> MorphTargets:
-    """Morph targets of frames that are (T, V, 3) metres away from neutral, all finite."""
+    """Morph targets of an animation.
+
+    Args:
+        displacements: (T, V, 3) metres of every frame away from neutral, all finite.
+        per_frame_limit, target_bytes: frames, and bytes of displacements, up to which there is one target a frame.
+        max_error: metres.
+        look: called again and again; what it raises ends the work.
+    """
     frames = len(displacements)
-    displacements = displacements.astype(np.float32)
+    displacements = displacements.astype(np.float32, copy=False)
     if frames <= per_frame_limit and displacements.nbytes <= target_bytes:
         return MorphTargets(displacements, np.eye(frames, dtype=np.float32), low_rank=False, max_error=0.0)
-    return _low_rank(displacements, max_error)
+    return _low_rank(displacements, max_error, look)
 
 
-def _low_rank(displacements: np.ndarray, max_error: float) -> MorphTargets:
+def _low_rank(displacements: np.ndarray, max_error: float, look: Callable[[], object]) -> MorphTargets:
     """The truncated singular value decomposition of smallest rank whose error stays below `max_error`."""
     matrix = displacements.reshape(len(displacements), -1)  # (T, 3V)
     frames_are_fewer = matrix.shape[0] <= matrix.shape[1]
-    eigenvalues, vectors = np.linalg.eigh(_gram(matrix if frames_are_fewer else matrix.T))
+    eigenvalues, vectors = np.linalg.eigh(_gram(matrix if frames_are_fewer else matrix.T, look))
+    look()
     # The sum of the eigenvalues left out bounds the error at every vertex, so no more than these can be needed.
     left_out = np.sqrt(np.cumsum(eigenvalues.clip(0)))
     enough = max(1, int((left_out >= max_error / 2).sum()))
@@ -64,8 +77,13 @@ def _low_rank(displacements: np.ndarray, max_error: float) -> MorphTargets:
         weights, basis = matrix @ vectors, vectors.T
 
     def error(weights: np.ndarray, basis: np.ndarray) -> float:
-        rest = (matrix - weights @ basis).reshape(displacements.shape)
-        return float(np.linalg.norm(rest, axis=-1).max())
+        greatest = 0.0
+        for start in range(0, len(matrix), FRAMES_A_LOOK):
+            look()
+            rows = slice(start, start + FRAMES_A_LOOK)
+            rest = (matrix[rows] - weights[rows] @ basis).reshape(-1, 3)
+            greatest = max(greatest, float(np.einsum("vi,vi->v", rest, rest).max()))
+        return greatest**0.5
 
     low, high = 1, enough
     while low < high:  # bisection: the error falls with the rank
@@ -91,10 +109,11 @@ def _between_0_and_1(weights: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray
     return np.ascontiguousarray(weights.clip(0, 1)), basis
 
 
-def _gram(rows: np.ndarray, block: int = 4096) -> np.ndarray:
+def _gram(rows: np.ndarray, look: Callable[[], object], block: int = 4096) -> np.ndarray:
     """rows · rowsᵀ in double precision: its rounding, 1e-8 of the largest singular value, is far below 1e-5 m."""
     gram = np.zeros((len(rows), len(rows)))
     for start in range(0, rows.shape[1], block):
+        look()
         part = rows[:, start : start + block].astype(np.float64)
         gram += part @ part.T
     return gram

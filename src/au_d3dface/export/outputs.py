@@ -47,7 +47,8 @@ def write_outputs(
             what the sequences know; None leaves summary.json out.
         timestamps: (T,) seconds of every frame of the video, for a video without a face.
         action_units: the checkpoint's, for a video without a face.
-        progress: called as progress(format, done, total).
+        progress: called as progress(format, done, total) again and again, at most a second of work after the last time
+            for 30 seconds of video; what it raises ends the work, and nothing is left of it.
         frame_range: first and last frame for face.glb, counted from 1; the first minute by default.
         per_face: csv, overlay, render and summary cover everyone, and each person has a folder `face_00` with the rest.
         intensities: whether the checkpoint predicts intensities, for a video without a face.
@@ -137,7 +138,7 @@ def _write_one(  # type: ignore[no-untyped-def]
         from .npz import write_npz
 
         with stage("npz"):
-            note["npz_parts"] = len(write_npz(folder, sequence))
+            note["npz_parts"] = len(write_npz(folder, sequence, progress))
     if "obj" in formats:
         from .obj import write_obj_sequence
 
@@ -147,7 +148,7 @@ def _write_one(  # type: ignore[no-untyped-def]
         from .glb import write_glb
 
         with stage("glb"):
-            made = write_glb(folder / "face.glb", sequence, frame_range)
+            made = write_glb(folder / "face.glb", sequence, frame_range, progress=progress)
         note["glb"] = {
             "first_frame": made.first_frame,
             "last_frame": made.last_frame,
@@ -160,7 +161,7 @@ def _write_one(  # type: ignore[no-untyped-def]
         from .strip import write_strip
 
         with stage("strip"):
-            write_strip(folder / "strip.png", sequence)
+            write_strip(folder / "strip.png", sequence, progress=progress)
     if "texture" in formats:
         from .texture import write_texture
 

@@ -5,9 +5,10 @@ mesh on it, the coarse mesh, the refined mesh, and the refined mesh coloured by 
 turned as the head is and as large as the face in the frame above, in the middle of their pictures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ from ..rendering import (
 from ..video import VideoReader
 from .files import atomic_path
 
+Item = TypeVar("Item")
+
 COLUMNS = 6
 CELL = 288
 """Frames of a strip, and pixels along a side of each picture."""
@@ -49,6 +52,7 @@ def strip_picture(
     columns: int = COLUMNS,
     cell: int = CELL,
     others: Mapping[str, FaceSequence] | None = None,
+    look: Callable[[], object] = lambda: None,
 ) -> np.ndarray:
     """The strip of one person.
 
@@ -58,6 +62,7 @@ def strip_picture(
         cell: pixels along a side of each picture.
         others: by name, the same person in the same video by other methods, whose meshes make a row each. Frames in
             which one lacks the face stay empty in its row.
+        look: called before every picture; what it raises ends the work.
 
     Returns:
         (H, W, 3) uint8.
@@ -79,9 +84,9 @@ def strip_picture(
     motion = 1000 * np.linalg.norm(sequence.vertices[rows] - sequence.neutral_vertices, axis=-1)  # (K, V) mm
     scale = ColourScale(error_maximum([motion]))
     views = [window_view(sequence, row, window, cell) for row, window in zip(rows, windows, strict=True)]
-    parts = [] if sequence.source is None else _video_rows(people, rows, motion, scale, cell)
+    parts = [] if sequence.source is None else _video_rows(people, rows, motion, scale, cell, look)
     for label, vertices in (("coarse mesh", sequence.coarse_vertices), ("refined mesh", sequence.vertices)):
-        frames = zip(rows, views, strict=True)
+        frames = _watched(zip(rows, views, strict=True), look)
         parts.append(
             StripRow(label, [draw_face(vertices[row], sequence.faces, cell, cell, view=view) for row, view in frames])
         )
@@ -89,29 +94,47 @@ def strip_picture(
         views_there = [window_view(other, row, window, cell) for row, window in zip(rows, windows, strict=True)]
         shown = [
             draw_face(other.vertices[row], other.faces, cell, cell, view=view) if other.valid[row] else None
-            for row, view in zip(rows, views_there, strict=True)
+            for row, view in _watched(zip(rows, views_there, strict=True), look)
         ]
         parts.append(StripRow(name, shown))
     maps = [
         draw_error_map(sequence.vertices[row], sequence.faces, amount, scale.maximum, cell, cell, view)
-        for row, amount, view in zip(rows, motion, views, strict=True)
+        for row, amount, view in _watched(zip(rows, motion, views, strict=True), look)
     ]
     parts.append(StripRow("motion from neutral", maps, scale=scale))
     times = [f"{sequence.timestamps[row]:.2f} s" for row in rows]
     return compose_strip(parts, times, _active_names(sequence, rows), cell=(cell, cell))
 
 
-def write_strip(path: str | PathLike[str], sequence: FaceSequence, columns: int = COLUMNS) -> Path:
+def write_strip(
+    path: str | PathLike[str],
+    sequence: FaceSequence,
+    columns: int = COLUMNS,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> Path:
     """Writes `strip_picture` as a png.
+
+    Args:
+        path: the .png file.
+        sequence: the person.
+        columns: as there.
+        progress: called as progress("strip", 0, None) before every picture; what it raises ends the work.
 
     Raises:
         NoFaceError, InputError: as `strip_picture` says.
         OutputError: the file cannot be written.
     """
-    picture = strip_picture(sequence, columns)
+    picture = strip_picture(sequence, columns, look=lambda: None if progress is None else progress("strip", 0, None))
     with atomic_path(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
     return Path(path)
+
+
+def _watched(items: Iterable[Item], look: Callable[[], object]) -> Iterator[Item]:
+    """The items, with a look before each."""
+    for item in items:
+        look()
+        yield item
 
 
 def strip_frames(sequence: FaceSequence, columns: int = COLUMNS) -> list[int]:
@@ -184,16 +207,21 @@ def window_view(sequence: FaceSequence, row: int, window: np.ndarray, cell: int)
 
 
 def _video_rows(
-    sequences: list[FaceSequence], rows: list[int], motion: np.ndarray, scale: ColourScale, cell: int
+    sequences: list[FaceSequence],
+    rows: list[int],
+    motion: np.ndarray,
+    scale: ColourScale,
+    cell: int,
+    look: Callable[[], object],
 ) -> list[StripRow]:
     """The frames around the face, inside the video where there is room, and the same with the first one's mesh."""
     sequence, windows = sequences[0], inside_video(sequences[0], picture_windows(sequences, rows))
     views = [window_view(sequence, row, window, cell) for row, window in zip(rows, windows, strict=True)]
-    frames = read_pictures(sequence, rows)
+    frames = read_pictures(sequence, rows, look)
     plain = [crop_picture(frames[row], window, cell) for row, window in zip(rows, windows, strict=True)]
     drawn = [
         draw_mesh(image, view.points(sequence.vertices[row]), sequence.faces, heat_colors(amount, scale.maximum))
-        for image, row, view, amount in zip(plain, rows, views, motion, strict=True)
+        for image, row, view, amount in _watched(zip(plain, rows, views, motion, strict=True), look)
     ]
     return [StripRow("video", plain), StripRow("overlay", drawn)]
 
@@ -210,8 +238,15 @@ def inside_picture(windows: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.concatenate([inside.round(), windows[:, 2:]], 1)
 
 
-def read_pictures(sequence: FaceSequence, rows: list[int]) -> dict[int, np.ndarray]:
+def read_pictures(
+    sequence: FaceSequence, rows: list[int], look: Callable[[], object] = lambda: None
+) -> dict[int, np.ndarray]:
     """By row (from 0, rising) the frames of the sequence's video, (H, W, 3) uint8.
+
+    Args:
+        sequence: the person.
+        rows: which.
+        look: called before every frame that is read; what it raises ends the reading.
 
     Raises:
         InputError: the video cannot be read any more, or has changed.
@@ -220,7 +255,7 @@ def read_pictures(sequence: FaceSequence, rows: list[int]) -> dict[int, np.ndarr
     assert sequence.source is not None
     with VideoReader(sequence.source) as reader:
         if (reader.height, reader.width) == (sequence.height, sequence.width):
-            for frame in reader:
+            for frame in _watched(reader, look):
                 if frame.index in rows:
                     found[frame.index] = frame.image
                 if frame.index >= rows[-1]:
