@@ -32,7 +32,7 @@ def test_equals_comparing_all_with_all(seed, spread, sizes):
     surface = TriangleSurface(triangles.reshape(-1, 3), np.arange(900).reshape(-1, 3))
     points = np.concatenate([triangles[:, 0], triangles.mean(1)])[::6] + spread * rng.normal(size=(100, 3))
     found = surface.nearest(points)
-    rounding = 1e-14 * np.abs(triangles).max()
+    rounding = 1e-12 * np.abs(triangles).max()
     assert found.distances == pytest.approx(all_with_all(points, triangles), rel=1e-9, abs=rounding)
     # The point, the triangle and the distance belong together.
     assert np.linalg.norm(points - found.points, axis=-1) == pytest.approx(found.distances, rel=1e-12, abs=1e-14)

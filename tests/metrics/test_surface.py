@@ -84,7 +84,7 @@ def test_the_look_up_equals_comparing_all_with_all(seed, faces, spread, large):
     triangles = rng.integers(0, 40, (faces, 3))
     points = np.concatenate([spread * rng.normal(size=(50, 3)), vertices[:5]])
     found = vertex_to_surface(*(torch.from_numpy(part) for part in (points, vertices, triangles)))
-    rounding = 1e-12 * np.abs(vertices).max()  # millimetres
+    rounding = 1000 * 1e-12 * np.abs(vertices).max()  # millimetres
     expected = 1000 * all_with_all(points, vertices, triangles)
     assert found.numpy() == pytest.approx(expected, rel=1e-10, abs=rounding)
 
