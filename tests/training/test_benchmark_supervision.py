@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from filmed_bp4d import film_bp4d, without
+from half_precision import Stepper, term_errors
 from made_deca import deca_checkpoint, random_state, save
 from made_flame import made_arrays, made_landmarks, write_landmarks, write_model
 from PIL import Image
@@ -87,6 +88,16 @@ def terms(data: TrainingData, batch: dict[str, Tensor], vertices: Tensor) -> dic
     given = data.supervise(AUD3DFaceReconstructionOutput(vertices=vertices), batch)
     losses = {"image": image_loss, "landmarks": landmark_loss}
     return {name: losses[name](**given[name]) for name in given}
+
+
+def test_half_precision_rounds_no_pixels(filmed, tmp_path):
+    """A step of the whole loss under autocast: each term is as in float32 but for the rounding of the network."""
+    network = Stepper(wanted(filmed, tmp_path, motion_span=True, whitening=1e-4), tmp_path)
+    network.learn(5)
+    batch = network.batch()
+    errors = term_errors(network.step(batch), network.step(batch, half=True))
+    assert set(errors) == {"loss", "image", "landmarks", "smooth", "au"}
+    assert 0 < max(errors.values()) < 1, errors
 
 
 def test_everything_lies_in_the_right_pixels(filmed, tmp_path):
