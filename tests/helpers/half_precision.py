@@ -13,7 +13,8 @@ from au_d3dface.data import collate_clips
 from au_d3dface.face_models import load_face_model
 from au_d3dface.losses import ReconstructionLoss
 from au_d3dface.training.arguments import Arguments
-from au_d3dface.training.loop import _losses, training_data
+from au_d3dface.training.learner import batch_losses
+from au_d3dface.training.loop import training_data
 from au_d3dface.training.sampling import EpochBatches, EpochClips
 from au_d3dface.training.trainees import make_trainee
 from au_d3dface.training.training_data import Batch
@@ -62,7 +63,7 @@ class Stepper:
         if half:
             module.forward = convert_outputs_to_fp32(torch.autocast("cpu", torch.bfloat16)(plain))
         torch.manual_seed(seed)
-        terms = _losses(module, self.trainee, self.criterion, self.data, self.training, batch, done)
+        terms = batch_losses(module, self.trainee, self.criterion, self.data, self.training, batch, done)
         module.forward = plain
         terms["loss"].backward()
         learned = [(name, value) for name, value in self.trainee.network.named_parameters() if value.requires_grad]
