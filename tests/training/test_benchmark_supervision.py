@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from filmed_bp4d import film_bp4d, without
+from half_precision import Stepper, term_errors
 from made_deca import deca_checkpoint, random_state, save
 from made_flame import made_arrays, made_landmarks, write_landmarks, write_model
 from PIL import Image
@@ -24,6 +25,7 @@ from au_d3dface.geometry import weak_perspective
 from au_d3dface.losses import ReconstructionLoss, image_loss, landmark_loss
 from au_d3dface.modeling_au_d3dface import AUD3DFaceForReconstruction
 from au_d3dface.outputs_au_d3dface import AUD3DFaceReconstructionOutput
+from au_d3dface.training.__main__ import main
 from au_d3dface.training.arguments import Arguments, parse, read_arguments
 from au_d3dface.training.benchmark_data import benchmark_training_data
 from au_d3dface.training.loop import train
@@ -87,6 +89,16 @@ def terms(data: TrainingData, batch: dict[str, Tensor], vertices: Tensor) -> dic
     given = data.supervise(AUD3DFaceReconstructionOutput(vertices=vertices), batch)
     losses = {"image": image_loss, "landmarks": landmark_loss}
     return {name: losses[name](**given[name]) for name in given}
+
+
+def test_half_precision_rounds_no_pixels(filmed, tmp_path):
+    """A step of the whole loss under autocast: each term is as in float32 but for the rounding of the network."""
+    network = Stepper(wanted(filmed, tmp_path, motion_span=True, whitening=1e-4), tmp_path)
+    network.learn(5)
+    batch = network.batch()
+    errors = term_errors(network.step(batch), network.step(batch, half=True))
+    assert set(errors) == {"loss", "image", "landmarks", "smooth", "au"}
+    assert 0 < max(errors.values()) < 1, errors
 
 
 def test_everything_lies_in_the_right_pixels(filmed, tmp_path):
@@ -175,6 +187,39 @@ def test_a_few_steps_with_all_four_terms(filmed, tmp_path):
         "the persons' own frames",
     )
     assert AUD3DFaceForReconstruction.from_pretrained(folder).motion_decoder.weight.abs().max() > 0
+
+
+def test_faces_of_landmark_fitting_move_as_faces_do(filmed, tmp_path, capsys):
+    """With the config for them; without it a note says what to give before the first step, unless no term tears."""
+    options = ["--config", "bp4d", "--data-dir", str(filmed.copy), "--prepared", str(filmed.coarse), "--tested", "P3"]
+    options += ["--missing", "skip", "--frame-rate", "10", "--clip-length", "8", "--picture-size", str(SIZE)]
+    options += ["--epochs", "4", "--batch-size", "2", "--weight-intensity", "0", "--learning-rate", "0.003"]
+    for name, value in SMALL.items():
+        options += ["--model", f"{name}={value}"]
+
+    def trained(name: str, *more: str) -> tuple[Tensor, str]:
+        """How the decoder moves the mesh, (3V, d); and what was said."""
+        assert main([*options, "--output", str(tmp_path / name), *more]) == 0
+        network = AUD3DFaceForReconstruction.from_pretrained(tmp_path / name / "model")
+        return network.motion_decoder.weight.detach(), capsys.readouterr().err
+
+    basis = FaceMesh().expression_basis.flatten(1).T
+
+    def beside(motions: Tensor) -> float:
+        """What of the motions is none of the face model's, as a share of them."""
+        within = basis @ torch.linalg.lstsq(basis, motions).solution
+        return float((motions - within).norm() / motions.norm())
+
+    free, said = trained("free")
+    assert said.count("note: the prepared faces come from landmark fitting") == 1
+    assert "give --config landmarks after the other configs" in said
+    assert said.index("note:") < said.index("step 4:")
+    assert beside(free) > 0.5
+    spanned, said = trained("spanned", "--config", "landmarks")
+    assert "note:" not in said
+    assert beside(spanned) < 1e-3
+    _, said = trained("untaught", "--weight-image", "0", "--weight-landmarks", "0", "--max-steps", "1")
+    assert "note:" not in said
 
 
 @pytest.mark.parametrize("term", ["image", "landmarks", "both"])
@@ -371,7 +416,7 @@ def flame(tmp_path_factory) -> Path:
     return folder
 
 
-def test_faces_of_deca(flame, tmp_path, monkeypatch):
+def test_faces_of_deca(flame, tmp_path, monkeypatch, capsys):
     """Made weights of DECA on a made FLAME: colours of the vertices, then DECA's own texture where its model is."""
     convert_deca([save(deca_checkpoint(random_state(236, seed=0)), tmp_path / "deca_model.tar")], tmp_path / "deca")
     copy, converted = tmp_path / "copy", flame / "converted"
@@ -383,6 +428,7 @@ def test_faces_of_deca(flame, tmp_path, monkeypatch):
     given = Filmed(copy, coarse)
     short = {"clip_length": 4, "picture_size": 48}
     folder = train(wanted(given, tmp_path / "run", model=sizes, data=short))
+    assert "note:" not in capsys.readouterr().err  # the config that one would name is refused for faces with a jaw
     record = json.loads((folder / "training.json").read_text())["pools"][0]
     assert record["texture"] == "the persons' own frames"
     [step] = [

@@ -259,6 +259,7 @@ def test_the_shipped_configs_are_the_papers(tmp_path):
         training, weights = arguments.training, arguments.training.loss_weights
         assert (training.learning_rate, training.epochs, arguments.data.clip_length) == (5e-5, 20, 20)
         assert [weights[name] for name in ("image", "landmarks", "smooth", "au", "vertices")] == [2, 2, 1, 5, 0]
+        assert not training.motion_span  # which faces of DECA, the paper's, cannot have
 
 
 def test_disfa_with_its_own_config(tmp_path):

@@ -195,6 +195,29 @@ def test_a_copy_is_folded_and_the_trained_one_goes_on(pool):
     assert all(map(torch.equal, outputs(model, pool), before))
 
 
+def test_whitened_layers_are_not_computed_in_half_precision(pool):
+    """Neither the product nor what it is multiplied with, nor in a copy; folded, they are plain layers again."""
+    model = network()
+    whiten(model, [pool], FLOOR)
+    copied = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in copied.model.parameters():
+            parameter.mul_(2)
+    moved = displacements(pool, model.config.displacement_scale).float()[:4]
+    found = []
+    for one in (model.model, copied.model):
+        for layer, more in ((one.motion_encoder, ()), (one.spatial.tokens, (one.regions(),))):
+            exact = layer(moved, *more)
+            with torch.autocast("cpu", torch.bfloat16):
+                assert torch.equal(layer(moved, *more), exact)
+                assert one.spatial.layers[0].feed_forward(exact[..., :16]).dtype == torch.bfloat16
+            found.append(exact)
+    torch.testing.assert_close(found[2], 2 * found[0])
+    fold(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.model.motion_encoder(moved).dtype == torch.bfloat16
+
+
 def test_a_network_that_reads_no_mesh_stays_as_it_is(pool):
     model = network(**VIDEO_ALONE)
     plain = {name: value.clone() for name, value in model.state_dict().items()}

@@ -1,5 +1,6 @@
 """BP4D or DISFA as the data of a run: the prepared coarse faces of your own copy, one part held out."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ from .training_data import Batch, TrainingData
 from .video_weights import freeze_video, load_video_weights, video_digest
 from .whitening import CoarseMotions, whiten
 
+TORN_LIPS = (
+    "the prepared faces come from landmark fitting. A mesh that may move vertex by vertex follows the 68 landmarks and "
+    "tears the lips apart between them; give --config landmarks after the other configs to train within the motions of "
+    "the face model"
+)
+
 
 def benchmark_training_data(
     arguments: Arguments,
@@ -45,6 +52,7 @@ def benchmark_training_data(
 
     Held-out people are decoded in whole runs, every phase of each, so that every frame that counts is scored once; a
     frame that counts but has no reconstructed face is scored as what it is, a frame of which nothing is said present.
+    Where L_img or L_lmk would tear the mesh, a note on stderr says so at once.
 
     Args:
         face_model: that the coarse faces were prepared with.
@@ -73,17 +81,22 @@ def benchmark_training_data(
         raise InputError(
             f"no face was reconstructed in any training sequence ({data.prepared}); prepare the data again"
         )
+    linear, weights = train[0].pose is None, training.loss_weights
+    supervised = isinstance(config, AUD3DFaceConfig) and (
+        weights["image"] or weights["landmarks"]
+    )  # an MLP has no mesh
+    if show_progress and supervised and linear and coarse == "landmarks" and not training.motion_span:
+        print(f"au-d3dface: note: {TORN_LIPS}", file=sys.stderr)
 
     if isinstance(config, AUD3DFaceConfig) and training.freeze_video:
         keep = Path(data.pool or folder or training.output)
         read_once(read, config, str(training.video_weights), keep, device, show_progress)
     supervision, compared = None, {}
-    weights = training.loss_weights
-    if isinstance(config, AUD3DFaceConfig) and (weights["image"] or weights["landmarks"]):  # an MLP makes no mesh
+    if supervised:
         sequences = list(zip(train, labelled, strict=False))
         supervision, compared = benchmark_supervision(sequences, face_model, coarse, weights, data.picture_size, device)
     meshes: Callable[[Batch], Batch]
-    if train[0].pose is None:
+    if linear:
         basis = expression_basis(face_model, coarse, train)
         meshes = ClipMeshes(basis.cpu()).to(device)
         motions = [CoarseMotions(usable, torch.ones(len(usable), dtype=torch.bool), basis.cpu())]
@@ -93,7 +106,7 @@ def benchmark_training_data(
             if getattr(training, setting):
                 raise UsageError(
                     f"training.{setting} needs faces that are linear in their coefficients, but those of {coarse} have "
-                    f"a jaw that turns; leave it out"
+                    "a jaw that turns; leave it out (--config landmarks sets it)"
                 )
 
     def initialise(network: AUD3DFaceForReconstruction) -> None:

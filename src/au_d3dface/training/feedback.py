@@ -99,9 +99,12 @@ class FeedbackForward(nn.Module):
     @torch.no_grad()
     def _own_decisions(self, labels: Tensor, keys: list, spatial: Tensor, mask: Tensor, own: Tensor) -> Tensor:
         given, rates = labels, labels.new_tensor(self.network.config.au_positive_rates)
-        for _ in range(self.passes):
-            temporal, _ = self.network.model.temporal(labels, keys, mask, None)
-            decided = (self.network.au_head(temporal, spatial) >= 0).to(labels)
-            decided = torch.where(mask[..., None], decided, rates)
-            labels = torch.where(own[:, None, None], decided, given)
+        device = labels.device.type
+        # Before PyTorch 2.10 autocast kept weights that it had cast here, without gradients, for the pass that learns.
+        with torch.autocast(device, enabled=torch.is_autocast_enabled(device), cache_enabled=False):
+            for _ in range(self.passes):
+                temporal, _ = self.network.model.temporal(labels, keys, mask, None)
+                decided = (self.network.au_head(temporal, spatial) >= 0).to(labels)
+                decided = torch.where(mask[..., None], decided, rates)
+                labels = torch.where(own[:, None, None], decided, given)
         return labels
