@@ -86,7 +86,7 @@ def test_a_common_rigid_motion_changes_no_distance(seed):
     shift = rng.normal(size=3)
     before = TriangleSurface(vertices, faces).nearest(points).distances
     after = TriangleSurface(vertices @ rotation.T + shift, faces).nearest(points @ rotation.T + shift).distances
-    assert after == pytest.approx(before, rel=1e-9, abs=1e-14)
+    assert after == pytest.approx(before, rel=1e-9, abs=1e-12)
 
 
 def test_equals_trimesh_at_real_sizes():
