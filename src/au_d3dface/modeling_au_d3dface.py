@@ -12,6 +12,7 @@ losses in losses.py, autoregressive decoding in generation_au_d3dface.py.
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -39,6 +40,15 @@ def face_model_checksum(template: Tensor, faces: Tensor) -> str:
 
 
 # --- time: Eq. 3-4 and the band ---------------------------------------------------------------------------------------
+
+
+def in_own_precision(displacement: Tensor) -> AbstractContextManager:
+    """No autocast, for the layers that read displacements.
+
+    Their weights for the smallest motions are the largest, up to a thousand times, and large motions cancel in them:
+    rounded to bfloat16 they read more of a dropped jaw's rounding than of a tightened lid.
+    """
+    return torch.autocast(displacement.device.type, enabled=False)
 
 
 def periodic_positional_encoding(start: int, length: int, period: int, size: int, like: Tensor) -> Tensor:
@@ -304,8 +314,9 @@ class AUD3DFaceActionUnitTokens(nn.Module):
         """displacement (B, T, 3V) to tokens (B, T, N, d)."""
         columns, sizes = regions
         inside = displacement.index_select(-1, columns).split(sizes, -1)
-        weights = self.weight.index_select(0, columns).split(sizes)
-        products = [x @ weight for x, weight in zip(inside, weights, strict=True)]
+        with in_own_precision(displacement):
+            weights = self.weight.index_select(0, columns).split(sizes)
+            products = [x @ weight for x, weight in zip(inside, weights, strict=True)]
         tokens = self.outer(self.activation(torch.stack(products, -2) + self.bias))
         return tokens + self.au_embedding if hasattr(self, "au_embedding") else tokens
 
@@ -537,7 +548,10 @@ class AUD3DFaceModel(AUD3DFacePreTrainedModel):
         video_features: Tensor | None = None,
     ) -> Tensor | None:
         """f_j of section 3.2, (B, T, d), zero at masked frames; None where neither branch feeds the temporal path."""
-        motion = self.motion_encoder(displacement) if hasattr(self, "motion_encoder") else None  # Eq. 1
+        motion = None
+        if hasattr(self, "motion_encoder"):
+            with in_own_precision(displacement):
+                motion = self.motion_encoder(displacement)  # Eq. 1
         features = motion
         if self.config.use_video:
             if video_features is None:

@@ -195,27 +195,24 @@ def test_a_copy_is_folded_and_the_trained_one_goes_on(pool):
     assert all(map(torch.equal, outputs(model, pool), before))
 
 
-def test_whitened_layers_are_not_computed_in_half_precision(pool):
-    """Neither the product nor what it is multiplied with, nor in a copy; folded, they are plain layers again."""
-    model = network()
+@pytest.mark.parametrize("folded", [False, True])
+def test_layers_that_read_displacements_are_not_computed_in_half_precision(pool, folded):
+    """Neither in training, nor where the trained network is used; what follows them is."""
+    model = network().eval()
     whiten(model, [pool], FLOOR)
-    copied = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in copied.model.parameters():
-            parameter.mul_(2)
-    moved = displacements(pool, model.config.displacement_scale).float()[:4]
-    found = []
-    for one in (model.model, copied.model):
-        for layer, more in ((one.motion_encoder, ()), (one.spatial.tokens, (one.regions(),))):
-            exact = layer(moved, *more)
-            with torch.autocast("cpu", torch.bfloat16):
-                assert torch.equal(layer(moved, *more), exact)
-                assert one.spatial.layers[0].feed_forward(exact[..., :16]).dtype == torch.bfloat16
-            found.append(exact)
-    torch.testing.assert_close(found[2], 2 * found[0])
-    fold(model)
+    if folded:
+        fold(model)
+    seen: list[torch.Tensor] = []
+    model.model.motion_encoder.register_forward_hook(lambda module, given, result: seen.append(result))
+    model.model.spatial.tokens.outer.register_forward_pre_hook(lambda module, given: seen.append(*given))
+    after: list[torch.dtype] = []
+    model.model.spatial.tokens.outer.register_forward_hook(lambda module, given, result: after.append(result.dtype))
+    inputs = {"vertices": pool.vertices(0)[None, 5:20], "neutral_vertices": pool.neutral[:1]}
+    model(**inputs)
     with torch.autocast("cpu", torch.bfloat16):
-        assert model.model.motion_encoder(moved).dtype == torch.bfloat16
+        model(**inputs)
+    assert after == [torch.float32, torch.bfloat16]
+    assert all(map(torch.equal, seen[:2], seen[2:]))
 
 
 def test_a_network_that_reads_no_mesh_stays_as_it_is(pool):

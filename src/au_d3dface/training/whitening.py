@@ -4,15 +4,10 @@ Vertices move together, and by very different amounts: a jaw drops by centimetre
 millimetre. Gradient descent learns the large motions first and the small ones hardly ever. So the layers that read
 displacements, E^S of Eq. 1 and the first layer of Eq. 7, are written as weight = Σ^(-1/2) · A while they are trained,
 Σ the covariance of what each of them sees. Afterwards the product is stored: the network is the same function.
-
-Under autocast these layers are computed in float32. Their weights for the smallest motions are the largest, up to a
-thousand times, and large motions cancel in them: rounded to bfloat16 they read more of a dropped jaw's rounding than of
-a tightened lid.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,13 +83,6 @@ def _parametrize(module: nn.Module, covariance: Tensor, floor: float, right: boo
     values = values.clamp_min(0)
     root = (vectors / (values + floor**2).sqrt()) @ vectors.T
     dimensions = float((values / (values + floor**2)).sum())  # how many motions are above the floor
-    plain = type(module).forward
     parametrize.register_parametrization(module, "weight", _Whitened(root.float(), right), unsafe=True)
-
-    def forward(self: nn.Module, displacement: Tensor, *more: Any) -> Tensor:
-        with torch.autocast(displacement.device.type, enabled=False):
-            return plain(self, displacement, *more)
-
-    type(module).forward = forward  # of the class that torch made for this module, and `fold` takes away
     with torch.no_grad():
         module.parametrizations.weight.original.normal_(std=max(dimensions, 1.0) ** -0.5)
