@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from au_d3dface import AUD3DFacePipeline
@@ -199,6 +200,17 @@ def test_real_face_that_leaves(pipe, clips: Path):
     [sequence] = pipe(clips / "pyfeat_face_noface.mov")
     assert len(sequence) == 169
     assert np.flatnonzero(sequence.valid).tolist() == list(range(72))
+
+
+def test_autocast_is_for_the_network_alone(pipe, frames, tmp_path, make_video):
+    path = make_video(tmp_path / "clip.mp4", frames[:20])
+    exact = pipe(path)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        half = pipe(path)[0]
+    assert np.array_equal(half.coarse_vertices, exact.coarse_vertices)
+    assert not np.array_equal(half.vertices, exact.vertices)
+    assert np.abs(half.vertices - exact.vertices).max() < 1e-3
+    assert np.abs(half.au_probabilities - exact.au_probabilities).max() < 0.05
 
 
 def test_appearance(pipe, frames, tmp_path, make_video):

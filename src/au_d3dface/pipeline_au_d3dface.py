@@ -23,7 +23,14 @@ from torch import Tensor
 
 from . import __version__
 from .checkpoints import BUNDLED, give_face_model, load_checkpoint
-from .coarse import AppearanceEstimator, CoarseReconstructor, CoarseSequence, DenseFitting, load_coarse
+from .coarse import (
+    AppearanceEstimator,
+    CoarseReconstructor,
+    CoarseSequence,
+    DenseFitting,
+    load_coarse,
+    own_precision,
+)
 from .dense_face import DenseFace
 from .errors import CheckpointError, InputError, NoFaceError, UsageError
 from .face_models import load_face_model
@@ -258,14 +265,14 @@ class AUD3DFacePipeline:
         sequences, coarses = [], []
         for position, face in enumerate(people):
             report("fitting", position, len(people))
-            with clock("fitting"), closing(self._frames(video, report)) as frames:
+            with clock("fitting"), own_precision(), closing(self._frames(video, report)) as frames:
                 coarse = self.coarse(face, rest if position == 0 else None, frames)
             report("network", position, len(people))
             with clock("network"), closing(self._frames(video, report)) as pictures:
                 labels = None if au_labels is None else au_labels.for_face(face.face_id, len(tracked.timestamps))
                 sequences.append(self._decode(tracked, face, coarse, labels, pictures, str(video), generation))
             if self.dense is not None:
-                with clock("dense"):
+                with clock("dense"), own_precision():
                     sequences[-1] = self.dense(sequences[-1])
             if appearance:  # of the meshes that the sequence has, which may be denser ones
                 meshes = (sequences[-1].coarse_vertices, sequences[-1].neutral_vertices)
@@ -273,7 +280,7 @@ class AUD3DFacePipeline:
                 coarses.append(replace(coarse, vertices=shown, neutral_vertices=rest_shown))
             report("network", position + 1, len(people))
         if appearance:
-            with clock("appearance"):
+            with clock("appearance"), own_precision():
                 sequences = self._with_appearance(video, sequences, coarses, report)
         return Reconstruction(sequences, tracked.timestamps, len(tracked.faces), tracked.warnings, {**clock.seconds})
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .coarse import CoarseFrame, LandmarkFitting, LandmarkStream
+from .coarse import CoarseFrame, LandmarkFitting, LandmarkStream, own_precision
 from .errors import UsageError
 from .generation_au_d3dface import AUD3DFaceDecodingState
 from .modeling_au_d3dface import AUD3DFaceForReconstruction
@@ -78,7 +78,8 @@ class PersonStream:
             landmarks: (478, 3) float32, image frame.
             timestamp: seconds; increases from call to call.
         """
-        coarse = self._landmarks(torch.from_numpy(landmarks), timestamp)
+        with own_precision():
+            coarse = self._landmarks(torch.from_numpy(landmarks), timestamp)
         cell = math.floor(timestamp * self.model.config.frame_rate + 0.5)
         sampled = coarse.restarted or cell > self._cell
         if sampled:

@@ -5,7 +5,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..face_models import FLAME, FaceModel, LinearFLAME
 from .appearance import Appearance, AppearanceEstimator, estimate_appearance
-from .base import CoarseReconstructor, CoarseSequence
+from .base import CoarseReconstructor, CoarseSequence, own_precision
 from .causal import CausalNeutral, CoarseFrame, LandmarkStream
 from .deca import DECA
 from .deca_files import load_encoder
@@ -33,6 +33,7 @@ __all__ = [
     "SkinSegmenter",
     "estimate_appearance",
     "load_coarse",
+    "own_precision",
 ]
 
 COARSE_RECONSTRUCTORS = ("landmarks", "deca", "emoca")

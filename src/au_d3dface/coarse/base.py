@@ -4,6 +4,7 @@ It is frozen, and the same object serves inference, dataset preparation and trai
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,6 +65,11 @@ class CoarseSequence:
     def confidence(self) -> Tensor:
         """(T,) in [0, 1], see `fitting_confidence`; 0 where not valid."""
         return torch.where(self.valid, fitting_confidence(self.residual.nan_to_num()), 0.0)
+
+
+def own_precision() -> AbstractContextManager:
+    """No autocast on the CPU, where faces are fitted: normal matrices in bfloat16 are not positive definite."""
+    return torch.autocast("cpu", enabled=False)
 
 
 def fitting_confidence(residual: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...face_models import FaceMesh
-from ...geometry import axis_angle_to_matrix, nearest_on_surface, similarity_alignment, vertex_normals
+from ...geometry import TriangleSurface, axis_angle_to_matrix, nearest_on_surface, similarity_alignment, vertex_normals
 from ...metrics import REGIONS, facemesh_regions
 from ...tracking.topology import boundary_loops
 
@@ -92,7 +92,7 @@ def find_head_frame(vertices: np.ndarray, faces: np.ndarray, name: str) -> HeadF
     for _ in range(_FINE_ROUNDS):
         fit = _fine(facemesh, target, fit)
     laid = fit.laid(facemesh)
-    _, _, distance = nearest_on_surface(laid.numpy(), target.vertices, faces)
+    distance = TriangleSurface(target.vertices, faces).nearest(laid.numpy()).distances
     median, scale = float(np.median(distance)), float(fit.scale)
     share = len(target.pairs(laid, facemesh.faces)[0]) / len(laid)
     if not (median <= WORST_FIT and share >= LEAST_SHARE and SIZES[0] <= scale <= SIZES[1]):
