@@ -120,7 +120,7 @@ def test_it_looks_between_few_frames(sparse: FaceSequence, dense_pipe: AUD3DFace
     whole = dense_pipe.dense(sparse)
     monkeypatch.setattr("au_d3dface.dense_face.FRAMES_A_LOOK", 4)
     looks: list[None] = []
-    few = DenseFace(dense_pipe.dense.fitting, lambda: looks.append(None))(sparse)
+    few = DenseFace(dense_pipe.dense.fitting)(sparse, lambda: looks.append(None))
     samples = int((sparse.valid & ~sparse.interpolated).sum())
     assert len(looks) == -(-samples // 4) + -(-int(sparse.valid.sum()) // 4)
     for name in ("vertices", "coarse_vertices", "expression_weights"):

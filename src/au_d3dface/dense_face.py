@@ -22,26 +22,26 @@ class DenseFace:
 
     Refined meshes are fitted at the network's samples and linear in time between them, as they were; coarse meshes are
     fitted in every frame.
-
-    Args:
-        fitting: of the dense face to the network's.
-        look: called again and again while a sequence is fitted; what it raises ends the work.
     """
 
-    def __init__(self, fitting: DenseFitting, look: Callable[[], object] = lambda: None) -> None:
-        self.fitting, self._look = fitting, look
+    def __init__(self, fitting: DenseFitting) -> None:
+        self.fitting = fitting
 
-    def __call__(self, sequence: FaceSequence) -> FaceSequence:
-        """The same person, action units and camera, with `expression_weights` besides the dense meshes."""
+    def __call__(self, sequence: FaceSequence, look: Callable[[], object] = lambda: None) -> FaceSequence:
+        """The same person, action units and camera, with `expression_weights` besides the dense meshes.
+
+        Args:
+            look: called again and again; what it raises ends the work.
+        """
         model = self.fitting.face_model
         neutral = self.fitting.neutral(torch.from_numpy(sequence.neutral_vertices))
         sampled = np.flatnonzero(sequence.valid & ~sequence.interpolated)
         vertices, weights = (
             spread_samples(samples, sampled, sequence.timestamps, sequence.valid)[0]
-            for samples in self._fit(sequence.vertices[sampled], neutral)
+            for samples in self._fit(sequence.vertices[sampled], neutral, look)
         )
         coarse_vertices = np.full_like(vertices, np.nan)
-        coarse_vertices[sequence.valid] = self._fit(sequence.coarse_vertices[sequence.valid], neutral)[0]
+        coarse_vertices[sequence.valid] = self._fit(sequence.coarse_vertices[sequence.valid], neutral, look)[0]
         return replace(
             sequence,
             vertices=vertices,
@@ -55,12 +55,14 @@ class DenseFace:
             provenance=sequence.provenance | {"face_model": model.name, "network_face_model": self.fitting.sparse.name},
         )
 
-    def _fit(self, sparse: np.ndarray, neutral: DenseNeutral) -> tuple[np.ndarray, np.ndarray]:
+    def _fit(
+        self, sparse: np.ndarray, neutral: DenseNeutral, look: Callable[[], object]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(T, V', 3) vertices of the sparse model to (T, V, 3) of the dense one and its (T, E) expression weights."""
         vertices = np.empty((len(sparse), *neutral.vertices.shape), np.float32)
         weights = np.empty((len(sparse), len(neutral.rest)), np.float32)
         for start in range(0, len(sparse), FRAMES_A_LOOK):
-            self._look()
+            look()
             rows = slice(start, start + FRAMES_A_LOOK)
             vertices[rows], weights[rows] = self.fitting(torch.from_numpy(sparse[rows]), neutral)
         return vertices, weights

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -273,7 +274,7 @@ class AUD3DFacePipeline:
                 sequences.append(self._decode(tracked, face, coarse, labels, pictures, str(video), generation))
             if self.dense is not None:
                 with clock("dense"), own_precision():
-                    sequences[-1] = self.dense(sequences[-1])
+                    sequences[-1] = self.dense(sequences[-1], partial(report, "network", position, len(people)))
             if appearance:  # of the meshes that the sequence has, which may be denser ones
                 meshes = (sequences[-1].coarse_vertices, sequences[-1].neutral_vertices)
                 shown, rest_shown = map(torch.from_numpy, meshes)

@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..dense_face import DenseFace
 from ..errors import AUD3DFaceError
 from ..export import NEED_APPEARANCE, write_outputs
 from ..export.files import BLOCK_BYTES
@@ -184,8 +183,6 @@ class Job:
         self._tell("loading", 0, None, force=True)
         pipeline = tapped(self._pipeline(), self._show_live)
         pipeline.reader = partial(LimitedReader, limits=self.limits)
-        if pipeline.dense is not None:
-            pipeline.dense = DenseFace(pipeline.dense.fitting, self._check)
         if self._lend is not None:
             pipeline.model = self._lend(pipeline.model)
         result = pipeline.reconstruct(
