@@ -293,8 +293,15 @@ def test_the_card_has_meshes_that_a_checkpoint_made(tmp_path):
     found = {one.metric_name: one for one in results_of(mine)}
     mean = found["mean distance of all vertices to the true surface, without alignment, mm"]
     assert mean.metric_value == pytest.approx(1.0, rel=0.02)
-    assert (mean.dataset_name, mean.dataset_split) == ("Meshes of truth", "1 sequence (ball), 1 mesh")
+    split = "1 sequence (ball), 1 mesh, without alignment, all vertices"
+    assert (mean.dataset_name, mean.dataset_split) == ("Meshes of truth", split)
     assert len(found) == 3
+    # Another way of measuring the same meshes stands beside; the same way given again replaces its own.
+    for _ in range(2):
+        assert evaluate("meshes", *options, "--align", "scale", "-o", tmp_path / "out", "--update-card", mine) == 0
+        splits = {one.dataset_split for one in results_of(mine)}
+        assert splits == {split, "1 sequence (ball), 1 mesh, after ICP with scale, all vertices"}
+        assert len(results_of(mine)) == 6
 
 
 def test_cards_are_looked_at_before_anything_is_measured(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ..card_results import CardResult
+from .aligning import Measuring
 from .report import Table1
 
 _TASK, _TASK_TYPE = "Reconstruction of the moving 3D face", "image-to-3d"
@@ -28,7 +29,18 @@ def _split(table: Table1, row: str, coarse: str | None) -> str:
     sequences = f"{len(names)} sequence{'s' if len(names) > 1 else ''}"
     meshes = table.table.rows[row].meshes
     counted = f"{sequences} ({shown}), {meshes} mesh{'es' if meshes > 1 else ''}"
-    return counted if coarse is None else f"{counted}, refined from {coarse}"
+    refined = "" if coarse is None else f", refined from {coarse}"
+    return counted + refined + _otherwise(table.measuring)
+
+
+def _otherwise(measuring: Measuring) -> str:
+    """How meshes were measured, if not as Table 1 is by default: a card has results of both ways side by side."""
+    how = [] if measuring.align == "rigid" else [_ALIGNED[measuring.align].removeprefix(",").strip()]
+    if measuring.align_regions is not None:
+        how.append(f"aligned on {', '.join(measuring.align_regions)}")
+    if measuring.measure == "all":
+        how.append("all vertices")
+    return "".join(f", {words}" for words in how)
 
 
 def _metrics(table: Table1, row: str, coarse: str | None) -> dict[str, tuple[str, float | None]]:
