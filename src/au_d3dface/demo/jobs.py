@@ -167,9 +167,8 @@ class Job:
             self._queue.put(None)
         except Exception as error:  # noqa: BLE001  # told to the page, whose generator raises it
             shutil.rmtree(self.folder, ignore_errors=True)
-            with suppress(
-                OSError
-            ):  # that of the visit, made anew where the visitor left while files were being written
+            # The folder of the visit, made anew where the visitor left while files were being written.
+            with suppress(OSError):
                 self.folder.parent.rmdir()
             # Whose files were deleted meanwhile may fail in any way before it notices.
             self._queue.put(Cancelled() if self.cancelled else self._told_to_people(error))

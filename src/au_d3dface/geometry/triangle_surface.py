@@ -1,8 +1,8 @@
 """The surface of a triangle mesh as something to ask for its nearest points: exact, by libigl's tree of boxes.
 
-libigl's formulas lose digits in thin triangles, and in flat ones whose corners differ they miss the nearest point by
-centimetres. So those are kept out of the tree, and measured one by one by `closest_on_triangles` where a ball around
-them comes near enough: meshes of faces have none or a handful.
+libigl's formulas lose digits in thin triangles, and in flat ones whose corners differ they miss the nearest point
+(tests/geometry/test_triangle_surface.py fails without what follows). So those are kept out of the tree, and measured
+one by one by `closest_on_triangles` where a ball around them comes near enough: meshes of faces have none or a handful.
 """
 
 from typing import NamedTuple
